@@ -1,0 +1,49 @@
+# make book, make test: everything else is a detail. PYTHON names the interpreter
+# (3.11-3.13), PIP_ARGS goes to pip unchanged (an index of your own, say).
+PYTHON ?= python3
+PIP_ARGS ?=
+TORCH ?= $(shell grep '^torch==' constraints.txt)
+PY := .venv/bin/python
+READY := .venv/.installed
+NOTEBOOKS := $(sort $(wildcard chapters/*.ipynb))
+
+.PHONY: book test verify figures rerun lab check clean help
+
+help:            ## list the targets
+	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/:.*##/\t/'
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"fimlib needs Python 3.11 to 3.13, and {sys.executable} is {v[0]}.{v[1]}: name another with PYTHON=...")'
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip install $(PIP_ARGS) -q '$(TORCH)'
+	$(PY) -m pip install $(PIP_ARGS) -q -c constraints.txt -e '.[book,experiments,test]'
+	@touch $@
+
+book: $(READY)   ## build _build/html/index.html (and run the ledger on this machine)
+	rm -rf _build
+	.venv/bin/fimlib verify --json _build/ledger.json
+	.venv/bin/jupyter-book build . -W -n --keep-going -q
+	@echo "open _build/html/index.html"
+
+test: $(READY)   ## the whole test suite, notebooks included
+	$(PY) -m pytest
+
+verify: $(READY) ## check every claim (asserts only)
+	.venv/bin/fimlib verify
+
+figures: $(READY) ## draw the figures again from the records
+	.venv/bin/fimlib figure 2
+	.venv/bin/fimlib figure 3
+
+rerun: $(READY)  ## run one chapter's notebook again: make rerun CHAPTER=06
+	$(PY) tools/run_notebooks.py $(if $(CHAPTER),chapters/$(CHAPTER)-*.ipynb,$(NOTEBOOKS))
+
+lab: $(READY)    ## open the chapters in JupyterLab
+	$(PY) -m pip install $(PIP_ARGS) -q -c constraints.txt -e '.[lab]'
+	.venv/bin/jupyter lab chapters
+
+check: book      ## open every built page in headless Chromium
+	$(PY) tools/check_book.py _build/html
+
+clean:           ## remove what was built
+	rm -rf _build

@@ -1,0 +1,26 @@
+"""Fisher information for active data selection: exact scores and verified derivations.
+
+Submodules are loaded on first use (PEP 562), so ``import fimlib`` costs nothing:
+``fimlib.information.eig`` and ``from fimlib import information`` both work.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_SUBMODULES = (
+    "linalg", "families", "blr", "fisher", "posterior", "information",
+    "predictive", "proof", "records", "derivations", "claims",
+    "experiments", "plotting",
+)  # fmt: skip
+__all__ = ["__version__", *_SUBMODULES]
+
+
+def __getattr__(name):
+    if name in _SUBMODULES:
+        return import_module(f"fimlib.{name}")
+    raise AttributeError(f"module 'fimlib' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)
