@@ -1,0 +1,141 @@
+"""``fimlib``: verify claims, draw figures, run experiments, look after data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Fisher information for active data selection: the book's checks and runs.",
+)
+
+
+@app.command()
+def verify(
+    claims: Annotated[list[str] | None, typer.Argument(help="T9 T21 ...")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write this")] = None,
+):
+    """Check every claim, or the ones named; exit 1 if anything fails."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from fimlib import claims as ledger
+    from fimlib import records
+
+    chosen = ledger.select(claims or ())
+    with Progress(transient=True, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=len(chosen))
+
+        def progress(claim):
+            bar.update(task, description=f"{claim.id} {claim.title}")
+            bar.advance(task)
+
+        record = ledger.verify([c.id for c in chosen], progress)
+    _print_record(record)
+    if json_file is not None:
+        records.write_json(json_file, record)
+    if any(c["status"] == "fail" for c in record["claims"]):
+        raise typer.Exit(1)
+
+
+def _print_record(record):
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table("claim", "statement", "steps", "checks", "mutants", "verdict", "")
+    failures = []
+    for c in record["claims"]:
+        good = c["status"] == "pass"
+        table.add_row(
+            c["id"],
+            c["title"],
+            str(len(c["steps"])),
+            str(len(c["checks"])),
+            f"{sum(m['rejected'] for m in c['mutants'])}/{len(c['mutants'])}",
+            c["verdict"],
+            "[green]pass[/]" if good else "[red]FAIL[/]",
+        )
+        failures += _failures(c)
+    console.print(table)
+    for line in failures:
+        console.print(line, style="red", markup=False)
+    passed = sum(c["status"] == "pass" for c in record["claims"])
+    total = len(record["claims"])
+    console.print(f"{passed} of {total} claims pass, {record['seconds']} s")
+
+
+def _failures(c):
+    for i, s in enumerate(c["steps"], 1):
+        if not s["ok"]:
+            yield f"{c['id']} step {i} ({s['reason']}): {s['detail']}"
+    for s in c["checks"]:
+        if not s["ok"]:
+            yield f"{c['id']} check {s['name']}: {s['detail']}"
+    for m in c["mutants"]:
+        if not m["rejected"]:
+            yield f"{c['id']} mutant not rejected: {m['name']}"
+
+
+@app.command()
+def figure(
+    name: Annotated[str, typer.Argument(help="2 or 3")],
+    out: Annotated[Path | None, typer.Option(help="folder (figures)")] = None,
+):
+    """Draw a figure again from the recorded numbers."""
+    from fimlib import plotting
+
+    for path in plotting.figure(name, out):
+        typer.echo(path)
+
+
+@app.command()
+def run(
+    name: Annotated[str, typer.Argument(help="fig23")],
+    data: Annotated[str, typer.Option(help="embedded or mnist")] = "embedded",
+    seeds: Annotated[str, typer.Option(help="0, 0,2 or 0..4")] = "0",
+    out: Annotated[Path | None, typer.Option(help="folder (figures/data)")] = None,
+):
+    """Run an experiment; a killed run goes on where it stopped."""
+    from fimlib import experiments
+
+    path = experiments.run(name, data=data, seeds=parse_seeds(seeds), out=out)
+    typer.echo(path)
+
+
+def parse_seeds(text):
+    """Seeds from "3", "0,2" or "0..4" (both ends included)."""
+    try:
+        if ".." in text:
+            first, last = map(int, text.split(".."))
+            chosen = tuple(range(first, last + 1))
+        else:
+            chosen = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        chosen = ()
+    if not chosen or min(chosen) < 0:
+        raise ValueError(f"seeds must look like 3, 0,2 or 0..4, not {text!r}")
+    return chosen
+
+
+@app.command()
+def data():
+    """List the data sets, and where each was found."""
+    from fimlib.experiments.data import status
+
+    for line in status():
+        typer.echo(line)
+
+
+def main():
+    """Entry point: an expected error is one line and exit code 2."""
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        typer.echo(f"fimlib: {error}", err=True)
+        raise SystemExit(2) from None

@@ -1,0 +1,47 @@
+"""The checking engine: formulas, steps with reasons, decision procedures, mutants."""
+
+from fimlib.proof.formula import (
+    HALF,
+    Block,
+    Const,
+    Det,
+    Eye,
+    Let,
+    Log,
+    Mean,
+    Sym,
+    Tr,
+    Zero,
+    block,
+    logdet,
+    scalar,
+)
+from fimlib.proof.rules import (
+    BlockProduct,
+    Congruences,
+    Grows,
+    Multiplicative,
+    Scaled,
+    Spectral,
+    Sylvester,
+    Triangular,
+)
+from fimlib.proof.steps import (
+    ALL,
+    CALCULUS,
+    GENERIC,
+    MONTE_CARLO,
+    NUMERIC,
+    Check,
+    Derivation,
+    Mutant,
+    Report,
+    Step,
+    chain,
+    eq,
+    equal,
+    ge,
+    generator,
+    le,
+    run,
+)

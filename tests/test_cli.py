@@ -1,0 +1,103 @@
+"""The command line: verdicts, exit codes, one-line errors, nothing heavy to start."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from fimlib import cli
+
+
+def fimlib(*args, **kwargs):
+    command = [sys.executable, "-c", "from fimlib.cli import main; main()", *args]
+    return subprocess.run(command, capture_output=True, text=True, **kwargs)
+
+
+def test_verify_prints_a_table_and_writes_json(tmp_path):
+    target = tmp_path / "deep" / "ledger.json"
+    result = fimlib("verify", "T9", "t5", "--json", str(target))
+    assert result.returncode == 0, result.stderr
+    assert "2 of 2 claims pass" in result.stdout
+    record = json.loads(target.read_text())
+    assert [c["id"] for c in record["claims"]] == ["T9", "T5"]
+    assert {"date", "python", "platform", "versions", "seconds"} <= set(record)
+    assert all(c["status"] == "pass" for c in record["claims"])
+
+
+def test_verify_exits_1_and_says_what_failed(tmp_path):
+    broken = (
+        "from fimlib.blr import BayesianLinearRegression as B\n"
+        "eig = B.eig\n"
+        "B.eig = lambda self, x: 2 * eig(self, x)\n"
+        "from fimlib.cli import main; main()\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", broken, "verify", "T9"], capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert "0 of 1 claims pass" in result.stdout
+    assert "T9 check" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "names"),
+    [
+        (("verify", "T99"), "T5"),
+        (("figure", "7"), "2"),
+        (("run", "fig99"), "fig23"),
+        (("run", "fig23", "--data", "imagenet"), "embedded"),
+        (("run", "fig23", "--seeds", "x"), "0..4"),
+    ],
+)
+def test_unknown_names_get_one_line_that_lists_the_valid_ones(args, names, tmp_path):
+    result = fimlib(*args, cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith("fimlib: ")
+    assert result.stderr.count("\n") == 1
+    assert names in result.stderr
+    assert not any(tmp_path.iterdir())
+
+
+def test_data_lists_the_sets():
+    result = fimlib("data")
+    assert result.returncode == 0, result.stderr
+    assert "embedded" in result.stdout
+    assert "mnist" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [("3", (3,)), ("0,2", (0, 2)), ("0..4", (0, 1, 2, 3, 4)), ("7..7", (7,))],
+)
+def test_parse_seeds(text, seeds):
+    assert cli.parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "4..0", "-1", "1.5", "a..b"])
+def test_parse_seeds_refuses(text):
+    with pytest.raises(ValueError, match=r"0\.\.4"):
+        cli.parse_seeds(text)
+
+
+def test_import_and_help_load_nothing_heavy():
+    heavy = "{'torch', 'sympy', 'scipy', 'matplotlib', 'numpy'}"
+    code = f"import sys, fimlib, fimlib.cli; print(sorted({heavy} & set(sys.modules)))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+def test_submodules_are_lazy_attributes():
+    code = "import fimlib; print(fimlib.blr.BayesianLinearRegression.__name__)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
+    assert result.stdout.strip() == "BayesianLinearRegression"
+    result = subprocess.run(
+        [sys.executable, "-c", "import fimlib; fimlib.nothing"],
+        capture_output=True,
+        text=True,
+    )
+    assert "no attribute 'nothing'" in result.stderr
