@@ -5,7 +5,6 @@ PIP_ARGS ?=
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 PY := .venv/bin/python
 READY := .venv/.installed
-NOTEBOOKS := $(sort $(wildcard chapters/*.ipynb))
 
 .PHONY: book test verify figures rerun lab check clean help
 
@@ -36,7 +35,7 @@ figures: $(READY) ## draw the figures again from the records
 	.venv/bin/fimlib figure 3
 
 rerun: $(READY)  ## run one chapter's notebook again: make rerun CHAPTER=06
-	$(PY) tools/run_notebooks.py $(if $(CHAPTER),chapters/$(CHAPTER)-*.ipynb,$(NOTEBOOKS))
+	$(PY) tools/run_notebooks.py $(CHAPTER)
 
 lab: $(READY)    ## open the chapters in JupyterLab
 	$(PY) -m pip install $(PIP_ARGS) -q -c constraints.txt -e '.[lab]'

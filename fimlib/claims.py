@@ -66,7 +66,7 @@ def ledger(ids=()) -> Markdown:
     for claim in select(ids):
         report = check(claim)
         cells = (
-            f"**{claim.id}** [{claim.title}](../{claim.chapter})",
+            f"**{claim.id}** [{claim.title}]({claim.chapter}.ipynb)",
             claim.statement,
             claim.verdict,
             _tally(report.steps),

@@ -62,7 +62,7 @@ def t25():
     inner = (i_n + a * P.I * a.T).I
     p_ab = Let("P_{A B}", P + a.T * a + b.T * b)
     w_ab, inner_ab = b * p_a.I * R.T, (i_m + b * p_a.I * b.T).I
-    k, t = scalar("K"), Let("t", R * P.I * R.T)
+    k = scalar("K")
     g = Sym("g", "D")
     quad = g.T * P.I * g
     steps = [
@@ -103,7 +103,7 @@ def t25():
         Step(
             HALF * Tr((a.T * a + R.T * R) * P.I),
             "=",
-            HALF * Tr(a.T * a * P.I) + HALF * Tr(t),
+            HALF * Tr(a.T * a * P.I) + HALF * Tr(G),
             "the trace is linear: additive, whatever the points share",
         ),
         *chain(

@@ -42,8 +42,8 @@ X_1 = Sym(r"\x", "D")
 S2 = scalar(r"\sigma^2")
 I_D = Eye("D")
 S_NEW = Let(r"\Sigma_{\text{new}}", (S.I + X_1 * X_1.T / S2).I)
-TWO_PI_E = Const(2 * sympy.pi * sympy.E)
-TWO_PI = Const(2 * sympy.pi)
+TWO_PI_E = Let(r"2\pi e", Const(2 * sympy.pi * sympy.E))
+TWO_PI = Let(r"2\pi", Const(2 * sympy.pi))
 
 
 def entropy(covariance):

@@ -7,11 +7,11 @@ of it (F = R'R, r x D), G = R P^-1 R' its Gram block.
 from __future__ import annotations
 
 import numpy as np
-import sympy
 import torch
 
 from fimlib import information
 from fimlib.blr import BayesianLinearRegression
+from fimlib.derivations.blr import TWO_PI_E
 from fimlib.derivations.draws import gap, log_det, pd_matrix
 from fimlib.derivations.ledger import CORRECTED, HOLDS, claim
 from fimlib.families import Categorical, Gaussian
@@ -37,7 +37,6 @@ from fimlib.proof import (
     logdet,
     scalar,
 )
-from fimlib.proof.formula import Const
 
 CHAPTER = "06-approximating-eig"
 TIGHT = 1e-10
@@ -47,7 +46,6 @@ FIM = Sym(r"F_{\x}", "D", "D", "psd")
 R = Sym("R", "r", "D")
 I_D, I_R = Eye("D"), Eye("r")
 G = Let("G", R * P.I * R.T)
-TWO_PI_E = Const(2 * sympy.pi * sympy.E)
 EIG = r"\MIof{\W;\Y\given\x}"
 
 

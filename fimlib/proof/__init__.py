@@ -1,5 +1,6 @@
 """The checking engine: formulas, steps with reasons, decision procedures, mutants."""
 
+from fimlib.proof.calculus import Concave, TraceProducts, derivative
 from fimlib.proof.formula import (
     HALF,
     Block,
@@ -26,6 +27,7 @@ from fimlib.proof.rules import (
     Sylvester,
     Triangular,
 )
+from fimlib.proof.shannon import MI, H, Independent, Informations
 from fimlib.proof.steps import (
     ALL,
     CALCULUS,

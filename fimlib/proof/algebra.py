@@ -16,7 +16,7 @@ from __future__ import annotations
 import sympy
 
 from fimlib.proof import formula as f
-from fimlib.proof.scalars import split_logs
+from fimlib.proof.scalars import split_logs, substitute
 from fimlib.proof.words import (
     add,
     dimension,
@@ -48,6 +48,7 @@ class Algebra:
         self.rules = {}  # word -> normal form
         self.atoms = {}  # (kind, key) -> sympy symbol
         self._alive = []
+        self.pairs = ()  # replacements of determinants, made inside expectations
 
     # --- letters -----------------------------------------------------------
 
@@ -177,6 +178,8 @@ class Algebra:
                     if (a, b) in seen:
                         continue
                     seen.add((a, b))
+                    if len(self.rules) >= MAX_RULES:
+                        return
                     for k in range(1, min(len(a), len(b))):
                         if a[-k:] == b[:k] and len(a) + len(b) - k <= MAX_WORD:
                             changed |= self._resolve(a, b, k)
@@ -323,7 +326,7 @@ class Algebra:
                 return sympy.prod(self.scalar(x) for x in e.factors)
             case f.Mul() | f.Transpose() | f.Sym():
                 return self._trace_value(self.matrix(e), 1)
-        raise TypeError(f"no scalar value for {type(e).__name__}")
+        return e.lower(self)  # a leaf that another module adds
 
     def atom(self, kind, key):
         if (kind, key) not in self.atoms:
@@ -353,7 +356,7 @@ class Algebra:
 
     def _mean_value(self, e):
         """E[scalar]: linear in traces; any other random atom stays inside E."""
-        value = sympy.expand(split_logs(self.scalar(e)))
+        value = sympy.expand(split_logs(substitute(self.scalar(e), self.pairs)))
         out = sympy.Integer(0)
         for term in sympy.Add.make_args(value):
             random = [s for s in term.free_symbols if self._is_random(s)]

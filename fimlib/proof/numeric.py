@@ -37,6 +37,12 @@ class Instance:
             return sum(self.size(part) for part in name.split("+"))
         return self.sizes.setdefault(name, int(self.rng.choice(SIZES)))
 
+    def memo(self, key, make):
+        """What `make(rng)` returned when `key` was first asked for."""
+        if key not in self.values:
+            self.values[key] = make(self.rng)
+        return self.values[key]
+
     def draw(self, sym):
         if id(sym) not in self.values:
             shape = self.size(sym.rows), self.size(sym.cols)
@@ -48,22 +54,19 @@ class Instance:
         return options[self.outcome % len(options)]
 
     def _around(self, sym, shape):
-        """Outcomes whose weighted mean is `sym.mean`.
-
-        The spread is shrunk until every outcome is as definite as `sym.kind` says.
-        """
+        """Outcomes, of the symbol's kind, whose weighted mean is `sym.mean`."""
         centre = value(sym.mean, self)
         kind = "symmetric" if sym.symmetric else "any"
         noise = [draw(self.rng, shape, kind) for _ in range(OUTCOMES)]
         middle = sum(w * n for w, n in zip(self.weights, noise, strict=True))
-        spread = 1.0
-        while True:
-            options = [centre + spread * (n - middle) for n in noise]
-            if sym.kind not in ("pd", "psd"):
-                return options
-            if min(np.linalg.eigvalsh(o)[0] for o in options) > 0:
-                return options
-            spread /= 2
+        noise = [n - middle for n in noise]
+        if sym.kind not in ("pd", "psd"):
+            return [centre + n for n in noise]
+        # C^1/2 (I + small noise) C^1/2 has the range of the mean C, and its sign.
+        spread = 0.9 / max(np.abs(np.linalg.eigvalsh(n)).max() for n in noise)
+        eigenvalues, vectors = np.linalg.eigh(centre)
+        root = vectors * np.sqrt(eigenvalues.clip(0))
+        return [root @ (np.eye(len(n)) + spread * n) @ root.T for n in noise]
 
     def scalar(self, symbol):
         if symbol.name in self.sizes:
@@ -127,7 +130,7 @@ def _value(e, world):
             return np.block(rows)
         case f.Mean():
             return _mean(e.arg, world)
-    raise TypeError(f"no value for {type(e).__name__}")
+    return e.evaluate(world)  # a leaf that another module adds
 
 
 def _product(factors, world):

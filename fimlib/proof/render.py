@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+
 import sympy
 
 from fimlib.proof import formula as f
@@ -9,6 +12,7 @@ from fimlib.proof import formula as f
 RELATIONS = {"=": "=", "<=": r"\le", ">=": r"\ge"}
 LOEWNER = {"=": "=", "<=": r"\preceq", ">=": r"\succeq"}
 MARK = {True: "✓", False: "✗"}
+LINE = 34  # symbols that fit beside each other on the page
 
 
 def tex(e):
@@ -88,7 +92,7 @@ def _product(factors, scalar):
     numbers = [x for x in above if isinstance(x, f.Const) and x.value.is_number]
     rest = [x for x in above if x not in numbers]
     lead = " ".join(map(tex, numbers))
-    body = " ".join(_factor(x) for x in rest)
+    body = " ".join(_powers(rest))
     if not below:
         return sign + " ".join(part for part in (lead, body) if part)
     denominator = (
@@ -97,6 +101,15 @@ def _product(factors, scalar):
     if scalar or not rest:
         return rf"{sign}{lead}\frac{{{body or '1'}}}{{{denominator}}}"
     return rf"{sign}{lead}\tfrac{{1}}{{{denominator}}} {body}"
+
+
+def _powers(factors):
+    """Factors; one that repeats as a power."""
+    out = []
+    for x, group in itertools.groupby(factors):
+        count = len(list(group))
+        out.append(_factor(x) if count == 1 else f"{_factor(x)}^{count}")
+    return out
 
 
 def _factor(e):
@@ -110,10 +123,23 @@ def step_tex(step):
     """LaTeX of a step; a chained one begins with its relation."""
     matrix = isinstance(step.lhs, f.Formula) and step.lhs.shape != f.SCALAR
     relation = (LOEWNER if matrix else RELATIONS)[step.relation]
-    if step.tex:
-        return f"{step.tex[0]} {relation} {step.tex[1]}"
-    left = r"\quad" if step.chained else tex(step.lhs)
-    return rf"{left} {relation} {tex(step.rhs)}"
+    left, right = step.tex or (tex(step.lhs), tex(step.rhs))
+    if step.chained:
+        return rf"\quad {relation} {right}"
+    if visible(left) + visible(right) > LINE:
+        return (
+            rf"\begin{{aligned}} &{left} \\ &\quad {relation} {right} \end{{aligned}}"
+        )
+    return f"{left} {relation} {right}"
+
+
+def visible(text):
+    """Roughly how many symbols of a LaTeX formula are seen side by side."""
+    if r"\begin" in text:
+        return 0
+    return len(re.sub(r"\\(left|right|t?frac)|\\[A-Za-z]+|[{}^_\s]", "", text)) + len(
+        re.findall(r"\\(?!left|right|t?frac)[A-Za-z]+", text)
+    )
 
 
 def derivation_markdown(report):

@@ -13,7 +13,7 @@ import sympy
 
 from fimlib.proof import formula as f
 from fimlib.proof.algebra import Algebra
-from fimlib.proof.scalars import is_zero, split_logs
+from fimlib.proof.scalars import is_zero, split_logs, substitute
 from fimlib.proof.words import add, dimension, freeze, scale
 
 
@@ -325,12 +325,3 @@ class Grows:
         )
         ratio = sympy.cancel(gap / growth)
         return bool(ratio.is_number and ratio >= 0)
-
-
-def substitute(e, pairs):
-    for _ in range(len(pairs) + 1):
-        new = e.subs(pairs)
-        if new == e:
-            break
-        e = new
-    return e

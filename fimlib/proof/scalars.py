@@ -45,3 +45,13 @@ def rationalise_exponentials(e):
         return u**k
 
     return e.replace(lambda x: isinstance(x, sympy.exp), replace)
+
+
+def substitute(e, pairs):
+    """e with every left side replaced, again until nothing changes."""
+    for _ in range(len(pairs) + 1):
+        new = e.subs(pairs)
+        if new == e:
+            break
+        e = new
+    return e

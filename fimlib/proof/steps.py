@@ -20,8 +20,8 @@ import sympy
 from fimlib.proof import formula as f
 from fimlib.proof.algebra import Algebra
 from fimlib.proof.numeric import compare
-from fimlib.proof.rules import Rule, blocks_equal, substitute
-from fimlib.proof.scalars import is_zero
+from fimlib.proof.rules import Rule, blocks_equal
+from fimlib.proof.scalars import is_zero, substitute
 from fimlib.proof.words import add, scale
 
 ALL = "all dimensions"
@@ -84,7 +84,7 @@ def equal(lhs, rhs, rules=()):
     algebra = Algebra()
     if isinstance(lhs, f.Block):
         return blocks_equal(algebra, lhs, *rhs.factors)
-    pairs = [r.apply(algebra) for r in rules]
+    algebra.pairs = pairs = [r.apply(algebra) for r in rules]
     if lhs.shape != rhs.shape:
         raise TypeError(f"shapes {lhs.shape} and {rhs.shape} differ")
     if lhs.shape == f.SCALAR:

@@ -1,0 +1,377 @@
+import math
+from itertools import pairwise
+
+import mpmath
+import pytest
+import torch
+from cases import (
+    C,
+    E,
+    M,
+    dense_roots,
+    fishers,
+    generator,
+    mp_fisher,
+    mp_log_det,
+    mp_precision,
+    normal,
+    problem,
+    softmax_roots,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fimlib import information
+from fimlib.fisher import FisherRoots, last_layer_roots
+from fimlib.information import (
+    batch_eig,
+    eig,
+    epig,
+    epig_proxy,
+    epig_upper,
+    ig,
+    jepig,
+    jepig_proxy,
+    scores,
+)
+from fimlib.posterior import GaussianPosterior
+
+KINDS = ("dense", "kronecker")
+
+
+@pytest.fixture(params=[0, 10**9], ids=["by blocks", "by rows"])
+def both_paths(request, monkeypatch):
+    """Run a test through the matrices of big problems and the rows of small ones."""
+    monkeypatch.setattr("fimlib.posterior.EXACT_WORK", request.param)
+    monkeypatch.setattr("fimlib.information.EXACT_WORK", request.param)
+
+
+def log_det(matrix):
+    return torch.linalg.slogdet(matrix)[1]
+
+
+def brute(pool, evals, post):
+    """Every score by D x D determinants, exactly as DESIGN's formulas are written."""
+    p = post.precision
+    f, fe = fishers(pool), fishers(evals)
+    eye = torch.eye(len(p), dtype=torch.float64)
+
+    def half_log_det(info, precision):
+        return log_det(eye + info @ torch.linalg.inv(precision)) / 2
+
+    def half_trace(info, precision):
+        return (info @ torch.linalg.inv(precision)).diagonal().sum() / 2
+
+    def predictive(half, info):
+        return torch.stack([half(info, p) - half(info, p + fi) for fi in f])
+
+    def proxy(half, info):
+        return torch.stack([half(info, p + fi) for fi in f])
+
+    total, mean = fe.sum(0), fe.mean(0)
+    pairs = torch.stack([predictive(half_log_det, one) for one in fe])
+    return {
+        "eig_log_det": torch.stack([half_log_det(fi, p) for fi in f]),
+        "eig_trace": torch.stack([half_trace(fi, p) for fi in f]),
+        "jepig_log_det": predictive(half_log_det, total),
+        "jepig_trace": predictive(half_trace, total),
+        "epig_log_det": pairs.mean(0),
+        "epig_trace": predictive(half_trace, mean),
+        "epig_upper": predictive(half_log_det, mean),
+        "jepig_proxy_log_det": proxy(half_log_det, total),
+        "jepig_proxy_trace": proxy(half_trace, total),
+        "epig_proxy_log_det": proxy(half_log_det, mean),
+        "epig_proxy_trace": proxy(half_trace, mean),
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scores_match_brute_force(kind, both_paths):
+    pool, evals, post = problem(kind)
+    expected = brute(pool, evals, post)
+    found = scores(pool, post, evals, pairwise=True)
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        assert found[name].shape == (M,)
+        torch.testing.assert_close(
+            found[name],
+            values,
+            rtol=1e-10,
+            atol=1e-12,
+            msg=lambda m, n=name: f"{n}: {m}",
+        )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_single_scores_equal_the_one_pass(kind, both_paths):
+    pool, evals, post = problem(kind)
+    every = scores(pool, post, evals, pairwise=True)
+    calls = {"jepig": jepig, "epig": epig, "jepig_proxy": jepig_proxy}
+    calls["epig_proxy"] = epig_proxy
+    for name, call in calls.items():
+        for form in ("log_det", "trace"):
+            torch.testing.assert_close(
+                call(pool, evals, post, form), every[f"{name}_{form}"]
+            )
+    torch.testing.assert_close(epig_upper(pool, evals, post), every["epig_upper"])
+    alone = scores(pool, post)
+    assert alone.keys() == {"eig_log_det", "eig_trace"}
+    for form in ("log_det", "trace"):
+        torch.testing.assert_close(eig(pool, post, form), every[f"eig_{form}"])
+        torch.testing.assert_close(alone[f"eig_{form}"], every[f"eig_{form}"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [2, 3, 7, 31])
+def test_batch_eig_is_joint_and_follows_the_chain_rule(kind, count, both_paths):
+    _, _, post = problem(kind)
+    make = dense_roots if kind == "dense" else softmax_roots
+    batch = make(count, seed=60)
+    p, info = post.precision, fishers(batch).sum(0)
+    expected = (log_det(p + info) - log_det(p)) / 2
+    torch.testing.assert_close(batch_eig(batch, post), expected, rtol=1e-11, atol=0)
+    steps = []
+    for i in range(count):
+        steps.append(eig(batch[i], post)[0])
+        post = post.update(batch[i])
+    torch.testing.assert_close(torch.stack(steps).sum(), expected, rtol=1e-10, atol=0)
+    assert batch_eig(batch, problem(kind)[2], "trace") > expected
+
+
+def test_batch_eig_under_an_isotropic_posterior_needs_no_parameters():
+    batch = softmax_roots(5)
+    size = batch.num_parameters
+    rows = batch.dense().flatten(0, 1)
+    for few in (batch[:2], batch):
+        rows = few.dense().flatten(0, 1)
+        expected = log_det(torch.eye(len(rows)).double() + rows @ rows.mT / 0.3) / 2
+        post = GaussianPosterior.isotropic(size, 0.3)
+        torch.testing.assert_close(batch_eig(few, post), expected, rtol=1e-11, atol=0)
+
+
+def test_duplicates_count_once_in_log_det_and_twice_in_trace():
+    """claims T25: K copies of a point of signal t give 1/2 log(1 + K t)."""
+    post = GaussianPosterior.isotropic(1, 1.0)
+    for copies, value in ((1, 0.829), (10, 1.886), (100, 3.027)):
+        batch = FisherRoots.from_dense([[math.sqrt(4.245)]] * copies)
+        assert batch_eig(batch, post).item() == pytest.approx(value, abs=1e-3)
+        trace = batch_eig(batch, post, "trace").item()
+        assert trace == pytest.approx(copies * 4.245 / 2)
+
+
+PRIORS = [1e-4, 1e-2, 1.0, 1e4, 1e12]
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_scores_against_50_digit_arithmetic(prior, kind):
+    make = dense_roots if kind == "dense" else softmax_roots
+    pool, evals, train = make(3, seed=1), make(2, seed=20), make(2, seed=40)
+    post = GaussianPosterior.from_roots(train, prior)
+    found = scores(pool, post, evals, pairwise=True)
+    with mpmath.workdps(60):
+        p = mp_precision(train, prior)
+        fe = [mp_fisher(rows) for rows in evals.dense()]
+        total = fe[0] + fe[1]
+        base, base_total = mp_log_det(p), mp_log_det(p + total)
+        singles = [mp_log_det(p + one) - base for one in fe]
+        for i, rows in enumerate(pool.dense()):
+            info = mp_fisher(rows)
+            gain = mp_log_det(p + info) - base
+            joint = gain - (mp_log_det(p + info + total) - base_total)
+            pairs = [
+                gain + single - (mp_log_det(p + info + one) - base)
+                for one, single in zip(fe, singles, strict=True)
+            ]
+            expected = {
+                "eig_log_det": gain / 2,
+                "jepig_log_det": joint / 2,
+                "epig_log_det": mpmath.fsum(pairs) / 4,
+            }
+            for name, value in expected.items():
+                assert found[name][i].item() == pytest.approx(
+                    float(value), rel=2e-12, abs=0
+                )
+
+
+@settings(derandomize=True, deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.integers(1, 5),
+    evals=st.integers(1, 7),
+    rank=st.integers(1, 3),
+    exponent=st.integers(-6, 6),
+)
+def test_orderings(seed, size, evals, rank, exponent):
+    """EPIG <= EPIG upper <= JEPIG <= EIG and log det <= trace (T3, T23, T45, T50)."""
+    pool = dense_roots(3, rank, size, seed)
+    eval_roots = dense_roots(evals, rank, size, seed + 1)
+    train = dense_roots(2, rank, size, seed + 2)
+    post = GaussianPosterior.from_roots(train, 10.0**exponent)
+    s = scores(pool, post, eval_roots, pairwise=True)
+    chain = ["epig_log_det", "epig_upper", "jepig_log_det", "eig_log_det", "eig_trace"]
+    pairs = [
+        *pairwise(chain),
+        ("epig_upper", "epig_trace"),
+        ("jepig_log_det", "jepig_trace"),
+        ("jepig_proxy_log_det", "jepig_proxy_trace"),
+        ("epig_proxy_log_det", "epig_proxy_trace"),
+        ("epig_proxy_log_det", "jepig_proxy_log_det"),
+    ]
+    for low, high in pairs:
+        slack = 1e-10 * s[high].abs() + 1e-14
+        assert (s[low] <= s[high] + slack).all(), (low, high)
+    for name in chain:
+        assert (s[name] >= 0).all()
+    torch.testing.assert_close(s["jepig_trace"], evals * s["epig_trace"])
+
+
+def test_one_evaluation_example_makes_all_predictive_scores_equal():
+    pool, evals, post = problem()
+    s = scores(pool, post, evals[:1], pairwise=True)
+    torch.testing.assert_close(
+        s["epig_log_det"], s["jepig_log_det"], rtol=1e-11, atol=0
+    )
+    torch.testing.assert_close(s["epig_upper"], s["jepig_log_det"], rtol=1e-11, atol=0)
+
+
+def test_jepig_is_a_difference_of_eigs_and_tends_to_eig():
+    pool, evals, post = problem()
+    difference = eig(pool, post) - eig(pool, post.update(evals))
+    torch.testing.assert_close(jepig(pool, evals, post), difference)
+    many = dense_roots(2000, seed=5)
+    ratio = jepig(pool, many, post) / eig(pool, post)
+    assert (ratio < 1).all() and (ratio > 0.98).all()
+
+
+def test_examples_no_evaluation_label_depends_on_score_zero():
+    """Orthogonal directions: JEPIG and EPIG vanish exactly, EIG does not."""
+    pool = FisherRoots.from_dense([[1.0, 0.0, 0.0]])
+    evals = FisherRoots.from_dense([[0.0, 1.0, 0.0], [0.0, 1.0, 2.0]])
+    post = GaussianPosterior.isotropic(3, 1e-8)
+    s = scores(pool, post, evals, pairwise=True)
+    assert s["jepig_log_det"].item() == s["epig_log_det"].item() == 0.0
+    assert s["eig_log_det"].item() == pytest.approx(math.log1p(1e8) / 2)
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-75, 1e-9])
+def test_tiny_scores_keep_their_digits(scale):
+    pool, evals, post = problem()
+    small = FisherRoots.from_dense(scale * pool.dense())
+    s, big = scores(small, post, evals, pairwise=True), brute(pool, evals, post)
+    torch.testing.assert_close(
+        s["eig_log_det"] / scale**2, big["eig_trace"], rtol=1e-8, atol=0
+    )
+    torch.testing.assert_close(
+        s["eig_trace"] / scale**2, big["eig_trace"], rtol=1e-12, atol=0
+    )
+    p, total = post.precision, fishers(evals).sum(0)
+    gap = torch.linalg.inv(p) - torch.linalg.inv(p + total)
+    limit = (fishers(pool) @ gap).diagonal(dim1=1, dim2=2).sum(-1) / 2
+    torch.testing.assert_close(s["jepig_log_det"] / scale**2, limit, rtol=1e-8, atol=0)
+    assert (s["epig_log_det"] > 0).all()
+
+
+def test_saturated_duplicates_and_dead_features():
+    features = normal(M, 3)
+    features[:, 1] = 0.0
+    logits = normal(M, C, seed=1)
+    logits[0] = torch.tensor([69.0, 0.0, 0.0, 0.0])
+    features[2], logits[2] = features[1], logits[1]
+    pool = last_layer_roots(features, logits)
+    evals = last_layer_roots(features, logits.roll(1, 0))
+    post = GaussianPosterior.from_roots(pool, 1e-3)
+    s = scores(pool, post, evals, pairwise=True)
+    for name, values in s.items():
+        assert torch.isfinite(values).all(), name
+        assert values[1].item() == pytest.approx(values[2].item(), rel=1e-9, abs=0), (
+            name
+        )
+        assert (values >= 0).all(), name
+    # p = 1 - 3e-69...: the score is F's trace over a precision that is almost lambda.
+    trace = eig(pool, GaussianPosterior.isotropic(16, 1.0), "trace")[0].item()
+    norm = float(features[0].square().sum()) + 1
+    assert trace == pytest.approx(norm * 3 * math.exp(-69.0), rel=1e-12, abs=0)
+
+
+def test_ig_is_the_entropy_drop_and_may_be_negative():
+    _, _, post = problem()
+    half = normal(3, 11, 11, seed=3)
+    observed = 0.02 * (half + half.mT)
+    p = post.precision
+    expected = torch.stack([log_det(p + h) - log_det(p) for h in observed]) / 2
+    torch.testing.assert_close(ig(observed, post), expected, rtol=1e-9, atol=1e-12)
+    assert (expected < 0).any()
+    pool, _, post = problem("kronecker")
+    torch.testing.assert_close(ig(fishers(pool), post), eig(pool, post))
+    with pytest.raises(ValueError, match=r"positive definite.*example 1"):
+        ig(torch.stack([observed[0], -1e3 * torch.eye(11)]), problem()[2])
+
+
+def test_scores_do_not_depend_on_linear_parametrisation():
+    """claims T46: theta -> B theta takes R to R B^{-1} and P to B^{-T} P B^{-1}."""
+    pool, evals, post = problem()
+    inverse = torch.linalg.inv(normal(11, 11, seed=9) + 3 * torch.eye(11).double())
+    moved = [
+        FisherRoots.from_dense(part.dense() @ inverse)
+        for part in (pool, evals, post.train_roots[0])
+    ]
+    prior = post.prior_precision * inverse.mT @ inverse
+    new = GaussianPosterior.from_roots(moved[2], (prior + prior.mT) / 2)
+    before = scores(pool, post, evals, pairwise=True)
+    after = scores(moved[0], new, moved[1], pairwise=True)
+    for name, values in before.items():
+        torch.testing.assert_close(after[name], values, rtol=1e-8, atol=1e-10)
+
+
+def test_submodularity_counterexample_of_bait():
+    """claims T25: b gains 2/3 alone and 10/3 after a (without the 1/2)."""
+    post = GaussianPosterior.isotropic(2, 1.0)
+    u, a, b = (FisherRoots.from_dense([v]) for v in ([2.0, 2], [-2.0, 1], [-1.0, 2]))
+    assert 2 * jepig(b, u, post, "trace").item() == pytest.approx(
+        2 / 3, rel=1e-12, abs=0
+    )
+    after = 2 * jepig(b, u, post.update(a), "trace").item()
+    assert after == pytest.approx(10 / 3, rel=1e-12, abs=0)
+
+
+def test_pool_order_and_batches_do_not_matter(monkeypatch):
+    pool, evals, post = problem("kronecker")
+    whole = scores(pool, post, evals, pairwise=True)
+    order = torch.randperm(M, generator=generator())
+    monkeypatch.setattr(information, "_BATCH", 2)
+    monkeypatch.setattr(information, "_PAIR_BATCH", 2)
+    monkeypatch.setattr("fimlib.fisher._CHUNK_NUMBERS", 1)
+    shuffled = scores(pool[order], post, evals, pairwise=True)
+    for name, values in whole.items():
+        torch.testing.assert_close(
+            shuffled[name], values[order], rtol=1e-11, atol=1e-13
+        )
+
+
+def test_bad_input_is_refused_by_name():
+    pool, evals, post = problem()
+    for call in (jepig, epig, epig_upper, jepig_proxy, epig_proxy):
+        with pytest.raises(ValueError, match="eval_roots must hold at least one"):
+            call(pool, evals[:0], post)
+        with pytest.raises(ValueError, match="roots must hold at least one"):
+            call(pool[:0], evals, post)
+        with pytest.raises(ValueError, match=r"eval_roots must have 11 parameters.*5"):
+            call(pool, dense_roots(E, size=5), post)
+        with pytest.raises(ValueError, match="form must be one of 'log_det'"):
+            call(pool, evals, post, form="logdet")
+    with pytest.raises(ValueError, match="form must be one of 'log_det', got 'trace'"):
+        epig_upper(pool, evals, post, form="trace")
+    for call in (eig, batch_eig):
+        with pytest.raises(ValueError, match="roots must hold at least one"):
+            call(pool[:0], post)
+        with pytest.raises(ValueError, match="form must be one of"):
+            call(pool, post, form="both")
+        with pytest.raises(ValueError, match=r"roots must have 11 parameters.*got 5"):
+            call(dense_roots(3, size=5), post)
+    with pytest.raises(ValueError, match="eval_roots must be given"):
+        scores(pool, post, pairwise=True)
+    with pytest.raises(ValueError, match=r"observed must have shape \(M, 11, 11\)"):
+        ig(torch.zeros(3, 5, 5), post)
+    with pytest.raises(ValueError, match="observed must be symmetric"):
+        ig(torch.arange(121.0).view(1, 11, 11), post)
