@@ -49,6 +49,9 @@ class Formula:
             raise TypeError("division is by scalars only; write X * Y.I")
         return Mul((self, Inv(other)))
 
+    def __rtruediv__(self, other):
+        return as_formula(other) / self
+
     @property
     def T(self):
         return self if self.shape == SCALAR else Transpose(self)
