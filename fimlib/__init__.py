@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 _SUBMODULES = (
     "linalg", "families", "blr", "fisher", "posterior", "information",
     "predictive", "proof", "records", "derivations", "claims",
-    "experiments", "plotting",
+    "experiments", "plotting", "illustrations",
 )  # fmt: skip
 __all__ = ["__version__", *_SUBMODULES]
 

@@ -90,6 +90,10 @@ def test_categorical_is_relatively_accurate_for_saturated_logits(gap, top):
     assert family.log_prob(z[None], [top]).item() == pytest.approx(
         float(log_top), rel=2e-13, abs=0
     )
+    gradient = family.output_gradient(z[None], [top])[0, top].item()
+    assert -gradient == pytest.approx(
+        float(mpmath.fsum(p[k] for k in range(3) if k != top)), rel=2e-13, abs=0
+    )
     root = family.fisher_root(z[None])[0]
     statistics = torch.tensor([(1, 2, 4), (3, -1, 0)], dtype=torch.float64)
     torch.testing.assert_close(

@@ -88,6 +88,7 @@ def execute(nb, folder):
         nb,
         timeout=600,
         record_timing=False,
+        coalesce_streams=True,  # slow cells print in bursts
         extra_arguments=["--IPKernelApp.log_level=ERROR"],  # no word on its sockets
         resources={"metadata": {"path": str(folder)}},
     )

@@ -139,14 +139,14 @@ def t28():
                 (removed + V.T * V).I,
             ),
             Mutant(
-                "sum for mean (code)",
+                "sum for mean",
                 linear,
                 lambda r, e, p: information.jepig_proxy(r, e, p, form="trace"),
             ),
-            Mutant("no factor (code)", ratio, lambda *a: both_traces(*a)[:1] * 2),
-            Mutant("dropped ½ (code)", trace, lambda *a: 2 * jepig_trace(*a)),
+            Mutant("no factor", ratio, lambda *a: both_traces(*a)[:1] * 2),
+            Mutant("dropped ½", trace, lambda *a: 2 * jepig_trace(*a)),
             Mutant(
-                "log det for trace (code)",
+                "log det for trace",
                 model,
                 lambda r, e, p: information.epig_proxy(r, e, p),
             ),
@@ -281,11 +281,11 @@ def t29():
                 HALF * logdet(i_e + k) - HALF * logdet(i_e + k_x),
             ),
             Mutant(
-                "unit evaluation noise (code)",
+                "unit evaluation noise",
                 name,
                 lambda x, e, c, s, _: noisy_jepig(x, e, c, s, 1.0),
             ),
-            Mutant("dropped ½ (code)", name, lambda *a: 2 * noisy_jepig(*a)),
+            Mutant("dropped ½", name, lambda *a: 2 * noisy_jepig(*a)),
         ],
     )
 
@@ -363,8 +363,8 @@ def t49():
         [
             Mutant("gain falls to a tenth", 1, HALF * logdet(I_R + R * P.I * R.T) - 1),
             Mutant("additive BAIT", 3, sympy.Rational(2, 3)),
-            Mutant("dropped ½ (code)", name, lambda a: [2 * g for g in gains_of_b(a)]),
-            Mutant("not updated (code)", larger, lambda a: gains_of_b(0 * a)),
+            Mutant("dropped ½", name, lambda a: [2 * g for g in gains_of_b(a)]),
+            Mutant("not updated", larger, lambda a: gains_of_b(0 * a)),
         ],
     )
 

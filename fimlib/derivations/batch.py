@@ -49,7 +49,10 @@ from fimlib.proof import (
         r"\le\tfrac12\sum_i\tr(F_iP^{-1})$, and greedy selection reaches $1-1/e$ "
         r"of the best."
     ),
-    assumptions=(r"fixed $\wstar$, $F_i\succeq0$, $P\succ0$; cardinality constraint",),
+    assumptions=(
+        r"fixed $\wstar$, $F_i\succeq0$, $P\succ0$; labels independent given $\w$",
+        "for greedy: a limit on the number of points",
+    ),
     verdict=CONDITIONS,
     correction="the talk's two displays lack the factor ½",
     chapter=CHAPTER,
@@ -62,7 +65,7 @@ def t25():
     inner = (i_n + a * P.I * a.T).I
     p_ab = Let("P_{A B}", P + a.T * a + b.T * b)
     w_ab, inner_ab = b * p_a.I * R.T, (i_m + b * p_a.I * b.T).I
-    k = scalar("K")
+    k = scalar(r"\batchvar")
     g = Sym("g", "D")
     quad = g.T * P.I * g
     steps = [
@@ -110,15 +113,15 @@ def t25():
             HALF * logdet(I_D + k * g * g.T * P.I),
             eq(
                 HALF * logdet(1 + k * quad),
-                r"$K$ copies of one rank-one point: a logarithm, where the trace has "
-                r"$\tfrac12K\,g^\top P^{-1}g$",
+                r"$\batchvar$ copies of one rank-one point: a logarithm, where the "
+                r"trace has $\tfrac12\batchvar\,g^\top P^{-1}g$",
                 Sylvester(k * g, g.T * P.I),
             ),
         ),
     ]
     joint, copies, order, greedy = (
         "information.batch_eig equals the D × D log-determinant",
-        "copies of one point: ½ log(1 + K t)",
+        r"copies of one point: $\tfrac12\log(1+\batchvar g^\top P^{-1}g)$",
         "subsets: monotone, submodular, at most the sum",
         "greedy reaches 1 - 1/e of the best of all subsets",
     )
@@ -145,25 +148,23 @@ def t25():
             Mutant("dropped ½", 7, logdet(1 + k * quad)),
             Mutant("additive copies", 7, k * HALF * logdet(1 + quad)),
             Mutant(
-                "sum of the singles (code)",
+                "sum of the singles",
                 joint,
                 lambda r, p: information.eig(r, p).sum(),
             ),
+            Mutant("dropped ½", joint, lambda r, p: 2 * information.batch_eig(r, p)),
             Mutant(
-                "dropped ½ (code)", joint, lambda r, p: 2 * information.batch_eig(r, p)
-            ),
-            Mutant(
-                "trace (code)",
+                "trace",
                 copies,
                 lambda r, p: information.batch_eig(r, p, form="trace"),
             ),
             Mutant(
-                "square of the gain (code)",
+                "square of the gain",
                 order,
                 lambda r, p: information.batch_eig(r, p) ** 2,
             ),
             Mutant(
-                "a supermodular value (code)",
+                "a supermodular value",
                 greedy,
                 lambda r, p: information.batch_eig(r, p).exp() * (-1.0) ** len(r),
             ),

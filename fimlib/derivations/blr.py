@@ -41,6 +41,7 @@ S = Sym(r"\Sigma", "D", "D", "pd")
 X_1 = Sym(r"\x", "D")
 S2 = scalar(r"\sigma^2")
 I_D = Eye("D")
+K = r"\batchvar"  # the size of a batch, as a dimension
 S_NEW = Let(r"\Sigma_{\text{new}}", (S.I + X_1 * X_1.T / S2).I)
 TWO_PI_E = Let(r"2\pi e", Const(2 * sympy.pi * sympy.E))
 TWO_PI = Let(r"2\pi", Const(2 * sympy.pi))
@@ -127,10 +128,8 @@ def t5():
             Mutant(r"dropped ½", 4, logdet(TWO_PI_E * S)),
             Mutant(r"precision for covariance", 4, entropy(S.I)),
             Mutant(r"dropped $2\pi e$", name, lambda m, c, s: 0.5 * log_det(c)),
-            Mutant("dropped ½ (code)", name, lambda *a: 2 * model_entropy(*a)),
-            Mutant(
-                "dropped ½ (samples)", sampled_name, lambda *a: 2 * model_entropy(*a)
-            ),
+            Mutant("dropped ½", name, lambda *a: 2 * model_entropy(*a)),
+            Mutant("dropped ½", sampled_name, lambda *a: 2 * model_entropy(*a)),
         ],
     )
 
@@ -237,8 +236,8 @@ def t6():
                 1,
                 (w - mu).T * S_NEW.I * (w - mu) + residual * residual / v,
             ),
-            Mutant("noise variance left out (code)", name, no_noise),
-            Mutant("noise variance halved (code)", name, doubled),
+            Mutant("noise variance left out", name, no_noise),
+            Mutant("noise variance halved", name, doubled),
             Mutant("covariance that depends on the label", same, label_scaled),
         ],
     )
@@ -312,10 +311,10 @@ def t7():
                 4,
                 HALF * logdet(I_D + S_NEW * X_1 * X_1.T / S2),
             ),
-            Mutant("dropped ½ (code)", name, lambda *a: 2 * model_eig(*a)),
-            Mutant(r"$\Sigma_{\text{new}}$ for $\Sigma$ (code)", name, after_update),
+            Mutant("dropped ½", name, lambda *a: 2 * model_eig(*a)),
+            Mutant(r"$\Sigma_{\text{new}}$ for $\Sigma$", name, after_update),
             Mutant(
-                r"$\sigma$ for $\sigma^2$ (code)",
+                r"$\sigma$ for $\sigma^2$",
                 name,
                 lambda m, c, s, x: model_eig(m, c, s**0.5, x),
             ),

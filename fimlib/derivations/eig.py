@@ -11,7 +11,7 @@ import torch
 
 from fimlib import information
 from fimlib.blr import BayesianLinearRegression
-from fimlib.derivations.blr import TWO_PI_E
+from fimlib.derivations.blr import TWO_PI_E, K
 from fimlib.derivations.draws import gap, log_det, pd_matrix
 from fimlib.derivations.ledger import CORRECTED, HOLDS, claim
 from fimlib.families import Categorical, Gaussian
@@ -40,6 +40,7 @@ from fimlib.proof import (
 
 CHAPTER = "06-approximating-eig"
 TIGHT = 1e-10
+C = r"\numclasses"
 
 P = Sym("P", "D", "D", "pd")
 FIM = Sym(r"F_{\x}", "D", "D", "psd")
@@ -111,7 +112,7 @@ def t21():
     before = HALF * logdet(P + FIM) - HALF * logdet(P)
     label_form = mean(HALF * logdet(I_D + h_y * P.I))
     entropies = mean(HALF * logdet(TWO_PI_E * P.I) - HALF * logdet(TWO_PI_E * p_y.I))
-    jac, lam = Sym("J", "C", "D"), Sym(r"\Lambda", "C", "C", "psd")
+    jac, lam = Sym("J", C, "D"), Sym(r"\Lambda", C, C, "psd")
     steps = [
         *chain(
             Let(EIG, entropies),
@@ -148,8 +149,9 @@ def t21():
         *chain(
             HALF * logdet(I_D + jac.T * lam * jac * P.I),
             eq(
-                HALF * logdet(Eye("C") + lam * jac * P.I * jac.T),
-                r"the same for $F_{\x}=J^\top\Lambda J$: $C\times C$",
+                HALF * logdet(Eye(C) + lam * jac * P.I * jac.T),
+                r"the same for $F_{\x}=J^\top\Lambda J$, "
+                r"$\numclasses\times\numclasses$",
                 Sylvester(jac.T, lam * jac * P.I),
             ),
         ),
@@ -180,14 +182,12 @@ def t21():
                 HALF * logdet(I_D + FIM * (P + FIM).I),
             ),
             Mutant("trace on the small side", 7, HALF * Tr(R * P.I * R.T)),
-            Mutant("dropped ½ (code)", form, lambda r, p: 2 * information.eig(r, p)),
-            Mutant("posterior after for before (code)", form, eig_after_update),
-            Mutant("prior for posterior (code)", form, eig_of_prior),
+            Mutant("dropped ½", form, lambda r, p: 2 * information.eig(r, p)),
+            Mutant("posterior after for before", form, eig_after_update),
+            Mutant("prior for posterior", form, eig_of_prior),
+            Mutant("dropped ½", glm, lambda r, p: 2 * information.eig(r, p)),
             Mutant(
-                "dropped ½ (code, GLM)", glm, lambda r, p: 2 * information.eig(r, p)
-            ),
-            Mutant(
-                "half the value (code, Jensen)",
+                "half the value",
                 jensen,
                 lambda r, p: 0.5 * information.eig(r, p),
             ),
@@ -291,7 +291,7 @@ def eig_of_prior(roots, post):
 def t22():
     x, s2 = Sym(r"\x", "D"), scalar(r"\sigma^2")
     sigma = Let(r"\Sigma", P.I)
-    batch = Sym("X", "K", "D")
+    batch = Sym("X", K, "D")
     steps = [
         *chain(
             HALF * logdet(I_D + x * x.T / s2 * sigma),
@@ -304,7 +304,7 @@ def t22():
         *chain(
             HALF * logdet(I_D + batch.T * batch / s2 * sigma),
             eq(
-                HALF * logdet(Eye("K") + batch * sigma * batch.T / s2),
+                HALF * logdet(Eye(K) + batch * sigma * batch.T / s2),
                 "the batch, likewise",
                 Sylvester(batch.T, batch * sigma / s2),
             ),
@@ -329,12 +329,12 @@ def t22():
             Mutant(r"$\sigma^2$ left out", 1, HALF * logdet(1 + x.T * sigma * x)),
             Mutant("dropped ½", 1, logdet(1 + x.T * sigma * x / s2)),
             Mutant(
-                r"$\sigma$ for $\sigma^2$ in the root (code)",
+                r"$\sigma$ for $\sigma^2$ in the root",
                 name,
                 lambda x, c, s: linear_model(x, c, s**0.5),
             ),
             Mutant(
-                "precision for covariance (code)",
+                "precision for covariance",
                 name,
                 lambda x, c, s: linear_model(x, np.linalg.inv(c), s),
             ),

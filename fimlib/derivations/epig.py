@@ -142,20 +142,18 @@ def t26():
             Mutant("plus for minus", 2, MI(W, Y_E) + MI(W, Y_E, given=Y)),
             Mutant("not conditioned on the label", 2, MI(W, Y_E) - MI(W, Y)),
             Mutant("one label for both", 3, MI(W, both) - MI(W, both[0], given=Y)),
+            Mutant("EIG for EPIG", linear, lambda b, x, e: (b.eig(x), b.jepig(x, e))),
             Mutant(
-                "EIG for EPIG (code)", linear, lambda b, x, e: (b.eig(x), b.jepig(x, e))
-            ),
-            Mutant(
-                "joint for single (code)",
+                "joint for single",
                 linear,
                 lambda b, x, e: (b.jepig(x, e), b.jepig(x, e)),
             ),
             Mutant(
-                "sum for mean (code)",
+                "sum for mean",
                 table,
                 lambda p, e: predictive.epig(p, e) * e.shape[0],
             ),
-            Mutant("BALD for EPIG (code)", table, lambda p, e: predictive.bald(p)),
+            Mutant("BALD for EPIG", table, lambda p, e: predictive.bald(p)),
         ],
     )
 
@@ -291,22 +289,20 @@ def t27():
                 lambda x, e: (0.0, display_sides(x, e)[1]),
             ),
             Mutant(
-                "dropped ½ (code)",
+                "dropped ½",
                 joint,
                 lambda r, e, p: 2 * information.jepig(r, e, p),
             ),
+            Mutant("EIG for JEPIG", joint, lambda r, e, p: information.eig(r, p)),
+            Mutant("mean for sum", joint, information.epig_upper),
+            Mutant("Jensen in EPIG", single, information.epig_upper),
             Mutant(
-                "EIG for JEPIG (code)", joint, lambda r, e, p: information.eig(r, p)
-            ),
-            Mutant("mean for sum (code)", joint, information.epig_upper),
-            Mutant("Jensen in EPIG (code)", single, information.epig_upper),
-            Mutant(
-                "sum for mean (code)",
+                "sum for mean",
                 single,
                 lambda r, e, p: information.epig(r, e, p) * len(e),
             ),
             Mutant(
-                "dropped ½ (code, proxies)",
+                "dropped ½",
                 proxies,
                 lambda r, e, p: [2 * v for v in all_proxies(r, e, p)],
             ),
@@ -517,12 +513,10 @@ def t50():
             ),
             Mutant("JEPIG below half the EIG", 3, HALF * HALF * logdet(I_R + block(P))),
             Mutant("half the trace", 6, HALF * trace),
-            Mutant("sum for mean (code)", upper, information.jepig),
-            Mutant("no Jensen (code)", upper, information.epig),
-            Mutant("the talk's display (code)", upper, information.epig_proxy),
-            Mutant(
-                "order reversed (code)", order, lambda *a: chain_of_scores(*a).flip(0)
-            ),
+            Mutant("sum for mean", upper, information.jepig),
+            Mutant("no Jensen", upper, information.epig),
+            Mutant("the talk's display", upper, information.epig_proxy),
+            Mutant("order reversed", order, lambda *a: chain_of_scores(*a).flip(0)),
         ],
     )
 

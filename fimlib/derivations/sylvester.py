@@ -6,7 +6,7 @@ import numpy as np
 import sympy
 
 from fimlib import linalg
-from fimlib.derivations.blr import CHAPTER, I_D, TIGHT
+from fimlib.derivations.blr import CHAPTER, I_D, TIGHT, K
 from fimlib.derivations.draws import gap, log_det, pd_matrix
 from fimlib.derivations.ledger import HOLDS, claim
 from fimlib.proof import (
@@ -34,10 +34,13 @@ from fimlib.proof import (
     talk=r"$\det(I_M+AB)=\det(I_N+BA)$",
     statement=(
         r"$\det(I_M+AB)=\det(I_N+BA)$ for every $A$ ($M\times N$) and $B$ "
-        r"($N\times M$); hence $\det(P+UV)=\det P\,\det(I_K+VP^{-1}U)$ for "
+        r"($N\times M$); hence $\det(P+UV)=\det P\,\det(I_{\batchvar}+VP^{-1}U)$ for "
         r"invertible $P$."
     ),
-    assumptions=(r"none for Sylvester; $P$ invertible for the lemma",),
+    assumptions=(
+        r"none for Sylvester; $P$ invertible for the lemma, and "
+        r"$I_{\batchvar}+VP^{-1}U$ too for Woodbury",
+    ),
     verdict=HOLDS,
     chapter=CHAPTER,
 )
@@ -48,8 +51,8 @@ def t8():
     upper = block([i_m, -a], [Zero("N", "M"), i_n + b * a])
     lower = block([i_m, Zero("M", "N")], [b, i_n])
     other = block([i_m + a * b, -a], [Zero("N", "M"), i_n])
-    p, u, v = Sym("P", "D", "D", "pd"), Sym("U", "D", "K"), Sym("V", "K", "D")
-    i_k = Eye("K")
+    p, u, v = Sym("P", "D", "D"), Sym("U", "D", K), Sym("V", K, "D")
+    i_k = Eye(K)
     steps = [
         Step(whole, "=", lower * upper, "multiply out"),
         Step(whole, "=", other * lower, "multiply out"),
@@ -138,10 +141,10 @@ def t8():
                 7,
                 p.I + p.I * u * (i_k + v * p.I * u).I * v * p.I,
             ),
-            Mutant("minus for plus (code)", sides, flipped),
-            Mutant(r"$P$ left out (code)", det_lemma, without_inverse),
+            Mutant("minus for plus", sides, flipped),
+            Mutant(r"$P$ left out", det_lemma, without_inverse),
             Mutant(
-                "sign of the update (code)",
+                "sign of the update",
                 woodbury,
                 lambda i, u, v: linalg.woodbury(i, -u, v),
             ),

@@ -122,11 +122,9 @@ def t23():
             Mutant("lower bound without ½", 2, Tr(a) - HALF * HALF * Tr(a * a)),
             Mutant("cubic term left out", 3, Tr(a) - HALF * Tr(a * a)),
             Mutant("dropped ½", 6, Tr(R.T * R * P.I)),
-            Mutant("dropped ½ (code)", form, lambda r, p: 2 * trace_eig(r, p)),
-            Mutant("log det for trace (code)", form, information.eig),
-            Mutant(
-                "dropped ½ (code, order)", order, lambda r, p: 2 * information.eig(r, p)
-            ),
+            Mutant("dropped ½", form, lambda r, p: 2 * trace_eig(r, p)),
+            Mutant("log det for trace", form, information.eig),
+            Mutant("dropped ½", order, lambda r, p: 2 * information.eig(r, p)),
         ],
     )
 
@@ -196,7 +194,7 @@ def t24():
                 lambda m, s: logistic_scores(m, s)[::-1],
             ),
             Mutant(
-                "dropped ½ (code)",
+                "dropped ½",
                 name,
                 lambda m, s: tuple(2 * v for v in logistic_scores(m, s)),
             ),

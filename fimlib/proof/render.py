@@ -62,7 +62,7 @@ def _number(value):
 
 def _atom(e):
     """Parenthesised unless it is a single symbol."""
-    plain = isinstance(e, (f.Sym, f.Let, f.Eye)) or (
+    plain = isinstance(e, (f.Sym, f.Let, f.Eye, f.Block)) or (
         isinstance(e, f.Const) and e.value.is_Symbol
     )
     return tex(e) if plain else rf"\left({tex(e)}\right)"
@@ -154,12 +154,18 @@ def derivation_markdown(report):
         )
     lines = ["\n".join(rows)] if rows else []
     for check, outcome in report.checks:
-        limit = f"within {check.tolerance:g}"
+        limit = f"within {check.tolerance:g}" if check.tolerance else "exactly"
         if outcome.kind == "Monte Carlo":
             limit = f"z-score within {check.tolerance:g}"
         lines.append(f"- {MARK[outcome.ok]} {outcome.kind}: {check.name} ({limit})")
-    if report.mutants:
-        names = [m.name if o.ok else f"**NOT** {m.name}" for m, o in report.mutants]
-        lines.append("- rejected mutants: " + " · ".join(names))
+    for what, kind in (("lines of the derivation", int), ("functions", str)):
+        names = [
+            m.name if o.ok else f"**NOT** {m.name}"
+            for m, o in report.mutants
+            if isinstance(m.of, kind)
+        ]
+        if names:
+            unique = " · ".join(dict.fromkeys(names))
+            lines.append(f"- wrong {what} that were rejected: {unique}")
     head, bullets = lines[: bool(rows)], lines[bool(rows) :]
     return "\n\n".join([*head, "\n".join(bullets)])
