@@ -130,7 +130,7 @@ class Gaussian:
         return _parameters(outputs, "outputs") / self.variance
 
     def log_partition(self, z):
-        """A(z) = s2 |z|^2 / 2, (M,)."""
+        """A(z) = s2 sum_c z_c^2 / 2, (M,)."""
         return self.variance * _parameters(z, "z").square().sum(-1) / 2
 
     def mean(self, z):

@@ -235,8 +235,8 @@ def marglik_precision(train_roots, theta_star):
     """Scalar prior precision that maximises the Laplace marginal likelihood, a float.
 
     theta_star (D,) are the fitted parameters, in the roots' order. The maximum is the
-    only root of delta |theta*|^2 = sum_i l_i / (l_i + delta) over the eigenvalues l_i
-    of the training Fisher information. Raises ValueError when there is none: theta* = 0
+    only root of delta (theta*)^T theta* = sum_i l_i / (l_i + delta) over the
+    eigenvalues l_i of the training Fisher information. Raises ValueError when there is none: theta* = 0
     (delta would be infinite) or no information at all (delta would be 0).
     """
     theta_star = as_tensor(theta_star, "theta_star", (train_roots.num_parameters,))
