@@ -153,7 +153,7 @@ def test_show_is_markdown_and_deterministic():
     assert text == claims.show("t9")
     assert text._repr_markdown_() == text
     assert "all dimensions ✓" in text
-    assert "rejected mutants" in text
+    assert "wrong functions that were rejected: dropped ½" in text
     assert "✗" not in text
 
 
