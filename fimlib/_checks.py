@@ -13,7 +13,9 @@ def as_tensor(value, name, shape=None, dtype=torch.float64):
     any size. A tensor keeps its device.
     """
     try:
-        tensor = torch.as_tensor(value)
+        # Python numbers are float64: left alone, torch would round them to float32.
+        plain = isinstance(value, list | tuple | float)
+        tensor = torch.as_tensor(value, dtype=torch.float64 if plain else None)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{name} must be a numeric array or tensor, got {type(value).__name__}"

@@ -74,6 +74,85 @@ def log_det_identity_minus(matrix, check=True):
     return torch.log1p(-pivots).sum(-1)
 
 
+def identity_plus_factor(rows):
+    """L (..., r, r) with L L^T = I + Y Y^T, and its excess pivots (..., r), by rows.
+
+    rows: Y (..., r, n). Gram-Schmidt on [Y, I] never forms Y Y^T, so that it keeps
+    twice the digits, and a pivot L_kk^2 = 1 + d_k has a d_k that is a sum of squares:
+    relatively accurate from 1e-300 up.
+    """
+    r, n = rows.shape[-2:]
+    eye = torch.eye(r, dtype=rows.dtype, device=rows.device)
+    rest = torch.cat([rows, eye.expand(*rows.shape[:-1], r)], dim=-1)
+    factor, excess = torch.zeros_like(rest[..., n:]), []
+    for k in range(r):
+        # Entry k of this row's part of I is still exactly 1, those past it are 0.
+        head = rest[..., 0, :]
+        d = head[..., : n + k].square().sum(-1)
+        excess.append(d)
+        factor[..., k, k] = (1.0 + d).sqrt()
+        weights = (rest[..., 1:, :] @ head[..., None])[..., 0] / (1.0 + d)[..., None]
+        factor[..., k + 1 :, k] = weights * factor[..., k, k, None]
+        rest = rest[..., 1:, :] - weights[..., None] * head[..., None, :]
+    return factor, torch.stack(excess, dim=-1)
+
+
+def log_det_identity_plus_rows(rows):
+    """log det(I + Y Y^T) (...) in nats from the rows Y (..., r, n): T8, either side.
+
+    For rows without structure it is as accurate as Y itself, where the Gram matrix
+    Y Y^T would lose twice as many digits to a large one beside a small one.
+    """
+    if rows.shape[-2] > rows.shape[-1]:
+        rows = rows.mT
+    return torch.log1p(identity_plus_factor(rows)[1]).sum(-1)
+
+
+def residual(c, a, b):
+    """C - A B (m, D) in doubled precision, from C (m, D), A (m, n) and B (n, D).
+
+    A and B are cut into slices of so few bits that the products of slices are exact in
+    float64, and these are subtracted with what rounding takes kept aside: the error is
+    about eps relative to the result, plus eps^2 relative to C.
+    """
+    bits = (53 - max(1, len(b)).bit_length()) // 2
+    right = _slices(b, bits, dim=0)
+    total, lost = c, torch.zeros_like(c)
+    for head in _slices(a, bits, dim=1):
+        for tail in right:
+            term = head @ tail
+            new = total - term
+            back = new - total
+            lost += (total - (new - back)) - (term + back)
+            total = new
+    return total + lost
+
+
+def _slices(x, bits, dim):
+    """Matrices that sum to x, of `bits` bits each below the largest entry along dim."""
+    slices = []
+    for _ in range(-(-53 // bits) + 1):
+        top = torch.frexp(x.abs().amax(dim, keepdim=True))[1]
+        # Added and taken away again, it rounds x to its own last bit.
+        grid = 0.75 * torch.ldexp(torch.ones_like(top, dtype=x.dtype), top + 54 - bits)
+        slices.append((x + grid) - grid)
+        x = x - slices[-1]
+    return slices
+
+
+def condition_number(factor, steps=12):
+    """About cond(L L^T), a float within a factor 2, from L (D, D) lower triangular.
+
+    By power iteration, which costs a few D^2: an estimate for warnings.
+    """
+    vector = torch.arange(1, len(factor) + 1).to(factor).cos()[:, None]
+    largest, inverse = vector, vector
+    for _ in range(steps):
+        largest = factor @ (factor.mT @ (largest / largest.norm()))
+        inverse = torch.cholesky_solve(inverse / inverse.norm(), factor)
+    return float(largest.norm() * inverse.norm())
+
+
 def _checked_square(matrix):
     matrix = as_tensor(matrix, "A")
     if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2] or not matrix.shape[-1]:

@@ -154,7 +154,7 @@ def test_kronecker_roots_agree_with_their_dense_form():
 def test_chunked_passes_give_what_one_pass_gives(monkeypatch):
     roots, matrix = softmax_roots(M), torch.eye(C * 4, dtype=torch.float64) + 0.1
     whole = roots.gram(matrix), roots.fisher_sum(), roots.project(matrix)
-    monkeypatch.setattr("fimlib.fisher._CHUNK_NUMBERS", 100)
+    monkeypatch.setattr("fimlib.fisher.roots._CHUNK_NUMBERS", 100)
     assert len(list(roots.chunks())) > 2
     parts = roots.gram(matrix), roots.fisher_sum(), roots.project(matrix)
     for left, right in zip(whole, parts, strict=True):

@@ -1,0 +1,68 @@
+"""Fisher roots of a last layer from its features and the network's outputs."""
+
+import torch
+
+from fimlib._checks import as_tensor, check_choice, positive_int
+from fimlib.families import Categorical
+from fimlib.fisher.kronecker import KroneckerRoots
+
+
+def last_layer_roots(
+    features,
+    logits,
+    family=None,
+    bias=True,
+    estimator="exact",
+    labels=None,
+    num_samples=1,
+    generator=None,
+    dtype=torch.float64,
+):
+    """Fisher roots of the last layer f = W phi (+ b) of a network (T16, T31).
+
+    features: (M, d), the layer's inputs; with `bias` a 1 is appended, q = d + 1.
+    logits: (M, C), the network's outputs: logits for `Categorical()` (the default
+    family), the mean for `Gaussian(variance)`, where F = J^T J / s2.
+    estimator: "exact" (the Fisher information), "monte_carlo" (`num_samples` labels
+    drawn from the model: unbiased), "hard_label" (the most probable label: biased),
+    "empirical" (the given `labels`: not a Fisher information, T13).
+    Parameters are class-major (weight c, j is number c q + j, the bias j = q - 1).
+
+    Raises ValueError for wrong shapes, non-finite values, labels outside 0..C-1, and
+    labels given to an estimator that has no use for them.
+    """
+    family = Categorical() if family is None else family
+    check_estimator(estimator, labels)
+    features = as_tensor(features, "features", ("M", "d"), dtype)
+    logits = as_tensor(logits, "logits", (len(features), "C"))
+    factor = output_factor(family, logits, estimator, labels, num_samples, generator)
+    if not bias and features.shape[1] == 0:
+        raise ValueError("features must have at least one column without bias, got 0")
+    if bias:
+        features = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
+    basis = family.output_basis(logits.shape[1], logits.device)
+    return KroneckerRoots(factor.to(features), features, basis)
+
+
+def check_estimator(estimator, labels):
+    """Raise unless the estimator exists, and labels come if it needs them."""
+    choices = ("exact", "monte_carlo", "hard_label", "empirical")
+    check_choice(estimator, "estimator", choices)
+    if (labels is None) == (estimator == "empirical"):
+        needs = "needs" if labels is None else "has no use for"
+        raise ValueError(f'estimator "{estimator}" {needs} labels')
+
+
+def output_factor(family, outputs, estimator, labels, num_samples, generator):
+    """U (M, C, r) with U U^T the Fisher information of the outputs, or its estimate."""
+    if estimator == "exact":
+        return family.output_root(outputs)
+    if estimator == "empirical":
+        return family.output_gradient(outputs, labels)[:, :, None]
+    z = family.natural(outputs)
+    if estimator == "hard_label":
+        return family.output_gradient(outputs, family.mode(z))[:, :, None]
+    num_samples = positive_int(num_samples, "num_samples")
+    draws = family.sample(z, num_samples, generator)
+    gradients = [family.output_gradient(outputs, y) for y in draws]
+    return torch.stack(gradients, dim=-1) / num_samples**0.5

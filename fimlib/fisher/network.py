@@ -1,0 +1,342 @@
+"""Fisher roots and observed information of a whole network, by torch.func (T12-T16)."""
+
+import copy
+
+import torch
+from torch.func import functional_call, hessian, vjp, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from fimlib._checks import as_tensor, check_count
+from fimlib.families import Categorical
+from fimlib.fisher.last_layer import check_estimator, output_factor
+from fimlib.fisher.roots import FisherRoots, chunk_step, selection
+from fimlib.fisher.streamed import HELD_NUMBERS, StreamedRoots
+
+# Observed information: most parameters, and most numbers of the result (2 GiB).
+MAX_OBSERVED = 4_096
+_MAX_OBSERVED_NUMBERS = 2**28
+# Examples a forward pass takes at once, and examples compared with being alone.
+_FORWARD = 1_024
+_PROBED = 4
+
+
+def network_roots(
+    model,
+    inputs,
+    family=None,
+    estimator="exact",
+    labels=None,
+    num_samples=1,
+    generator=None,
+    dtype=torch.float64,
+):
+    """Fisher roots of all parameters of a network: F_i = J_i^T Lambda_i J_i (T16, T31).
+
+    model: any torch.nn.Module from inputs (M, ...) to outputs (M, C), which mean to
+    `family` (categorical by default) what they mean in `last_layer_roots`; so do
+    `estimator`, `labels`, `num_samples` and `generator`. D counts all of
+    `model.parameters()`, flattened in that order (frozen ones too, tied ones once).
+    The model is evaluated as a copy in `dtype` and in eval mode, dropout off; it is
+    left as it is, and roots do not follow its later training. Rows are held up to
+    256 MiB in all; beyond, each pass computes them again, a chunk at a time.
+
+    Raises ValueError for wrong shapes, non-finite values, bad labels, and a model whose
+    outputs for one example depend on the others, such as batch-norm in train mode: its
+    Fisher information is not additive (T12).
+    """
+    family = Categorical() if family is None else family
+    check_estimator(estimator, labels)
+    network = Network(model, dtype)
+    check_examples_alone(network.model, network.checked_inputs(inputs))
+    roots = network.roots(inputs, family, estimator, labels, num_samples, generator)
+    return roots.held() if roots.is_small else roots
+
+
+def observed_information(model, inputs, labels, family=None, dtype=torch.float64):
+    """Observed information -grad^2 log p(y_i|x_i, theta), (M, D, D) (T13, T16, T20).
+
+    J^T H J + sum_k g_k grad^2 f_k, with g and H the gradient and Hessian of -log p by
+    the outputs f: symmetric, and indefinite in general, so that it has no root. `model`
+    and the order of parameters are as in `network_roots`; labels: (M,), or what the
+    family needs. Raises ValueError as `network_roots` does, above 4,096 parameters, and
+    for a result above 2 GiB.
+    """
+    family = Categorical() if family is None else family
+    network = Network(model, dtype)
+    inputs, size = network.checked_inputs(inputs), network.num_parameters
+    numbers = len(inputs) * size**2
+    if size > MAX_OBSERVED or numbers > _MAX_OBSERVED_NUMBERS:
+        raise ValueError(
+            f"model must have at most {MAX_OBSERVED} parameters and the result at most "
+            f"2.1 GB, got {size} parameters and {8e-9 * numbers:.1f} GB"
+        )
+    check_examples_alone(network.model, inputs)
+    outputs = network.outputs(inputs)
+    gradient = family.output_gradient(outputs, labels).to(network.dtype)
+    curvature = family.output_hessian(outputs, labels).to(network.dtype)
+    found = []
+    step = chunk_step(size**2)
+    for x, g, h in zip(
+        inputs.split(step), gradient.split(step), curvature.split(step), strict=True
+    ):
+        eye = torch.eye(g.shape[1]).to(g).expand(len(g), -1, -1)
+        jacobian = network.rows(x, eye)
+        found.append(jacobian.mT @ h @ jacobian + network.residual(x, g))
+    result = torch.cat(found)
+    return (result + result.mT) / 2
+
+
+class NetworkRoots(StreamedRoots):
+    """Roots R_i = U_i^T J_i of a network's parameters, computed chunk by chunk."""
+
+    def __init__(self, network, inputs, factor):
+        self.network = network
+        self.inputs = inputs
+        self.factor = factor
+
+    def __len__(self):
+        return len(self.inputs)
+
+    def __getitem__(self, indices):
+        indices = selection(indices, len(self))
+        return NetworkRoots(self.network, self.inputs[indices], self.factor[indices])
+
+    @property
+    def rank(self):
+        """r, the number of rows of each root."""
+        return self.factor.shape[2]
+
+    @property
+    def num_parameters(self):
+        """D."""
+        return self.network.num_parameters
+
+    @property
+    def dtype(self):
+        """The floating type the network is evaluated and its rows are held in."""
+        return self.factor.dtype
+
+    @property
+    def device(self):
+        """The device of the network."""
+        return self.factor.device
+
+    @property
+    def is_small(self):
+        """Whether all rows together fit the budget for holding them."""
+        return len(self) * self.rank * self.num_parameters <= HELD_NUMBERS
+
+    def held(self):
+        """The same roots, computed once and held: M r D numbers."""
+        return FisherRoots(self.dense())
+
+    def scaled(self, weights):
+        """Roots W_i R_i from weights (M, r', r): another root, of rank r'."""
+        return NetworkRoots(
+            self.network, self.inputs, self.factor @ weights.mT.to(self.factor)
+        )
+
+    def parts(self):
+        """Consecutive roots, computed and held, of a few tens of MB."""
+        step = chunk_step(self.rank * self.num_parameters)
+        for start in range(0, len(self), step):
+            part = slice(start, start + step)
+            yield FisherRoots(self.network.rows(self.inputs[part], self.factor[part]))
+
+    @classmethod
+    def joined(cls, parts):
+        """The examples of several roots of one network, one after the other."""
+        inputs = torch.cat([part.inputs for part in parts])
+        return cls(parts[0].network, inputs, torch.cat([part.factor for part in parts]))
+
+
+class Network:
+    """A copy of a model in eval mode as a function of its parameters."""
+
+    def __init__(self, model, dtype):
+        self.model = frozen_copy(model).to(dtype)
+        self.dtype = dtype
+        self.parameters = dict(self.model.named_parameters())
+        self.buffers = dict(self.model.named_buffers())
+        if not self.parameters:
+            raise ValueError("model must have parameters, got none")
+        self.device = next(iter(self.parameters.values())).device
+        self.num_parameters = sum(p.numel() for p in self.parameters.values())
+        # Whether vmap serves, by the function it was tried on.
+        self._by_vmap = {}
+
+    def checked_inputs(self, inputs):
+        """Inputs (M, ...) on the model's device, in its dtype unless integers."""
+        inputs = torch.as_tensor(inputs)
+        if inputs.ndim == 0:
+            raise ValueError("inputs must have shape (M, ...), got ()")
+        check_count(len(inputs), "inputs")
+        if inputs.is_floating_point():
+            inputs = as_tensor(inputs, "inputs", dtype=self.dtype)
+        return inputs.to(self.device)
+
+    def roots(self, inputs, family, estimator, labels, num_samples, generator):
+        """Roots of these inputs, of which nothing is computed but U."""
+        inputs = self.checked_inputs(inputs)
+        outputs = self.outputs(inputs)
+        options = (family, outputs, estimator, labels, num_samples, generator)
+        return NetworkRoots(self, inputs, output_factor(*options).to(self.dtype))
+
+    def outputs(self, inputs):
+        """The network's outputs (M, C), checked."""
+        with torch.no_grad():
+            parts = [forward(self.model, x) for x in inputs.split(_FORWARD)]
+        return as_tensor(torch.cat(parts), "model outputs", ("M", "C"), self.dtype)
+
+    def rows(self, inputs, factor):
+        """U_i^T J_i (m, r, D) from inputs (m, ...) and U (m, C, r)."""
+
+        def pull_back(x, u):
+            _, pull = vjp(lambda p: self._output(p, x), self.parameters)
+            grads = vmap(pull)(u.mT)[0]
+            return torch.cat([grads[name].flatten(1) for name in self.parameters], 1)
+
+        def one_by_one(x, u):
+            parameters = self._leaves()
+            out = self._output(parameters, x)
+            return torch.stack([_flat_grad(out, parameters, v) for v in u.mT])
+
+        return self._mapped(pull_back, one_by_one, inputs, factor)
+
+    def residual(self, inputs, gradient):
+        """sum_k g_k grad^2 f_k (m, D, D), from inputs (m, ...) and g (m, C)."""
+        start = torch.cat([p.detach().flatten() for p in self.parameters.values()])
+
+        def value(theta, x, g):
+            return (self._output(self._named(theta), x) * g).sum()
+
+        def one_by_one(x, g):
+            return torch.autograd.functional.hessian(lambda t: value(t, x, g), start)
+
+        return self._mapped(
+            lambda x, g: hessian(value)(start, x, g), one_by_one, inputs, gradient
+        )
+
+    def _mapped(self, batched, one_by_one, inputs, weights):
+        """vmap of a function of one example, or a loop where a module has no vmap.
+
+        Some modules have a wrong one (second derivatives of layer-norm in torch 2.13):
+        the first example of all is computed both ways.
+        """
+        # Only the plain attention kernel has all derivatives.
+        with sdpa_kernel(SDPBackend.MATH):
+            way = one_by_one.__qualname__
+            if self._by_vmap.get(way, True):
+                try:
+                    found = vmap(batched)(inputs, weights).detach()
+                except RuntimeError:
+                    self._by_vmap[way] = False
+                else:
+                    if way not in self._by_vmap:
+                        first = one_by_one(inputs[0], weights[0]).detach()
+                        self._by_vmap[way] = _agree(found[0], first)
+            if self._by_vmap[way]:
+                return found
+            pairs = zip(inputs, weights, strict=True)
+            return torch.stack([one_by_one(x, w).detach() for x, w in pairs])
+
+    def _output(self, parameters, x):
+        return functional_call(self.model, (parameters, self.buffers), (x[None],))[0]
+
+    def _leaves(self):
+        return {
+            name: p.detach().requires_grad_() for name, p in self.parameters.items()
+        }
+
+    def _named(self, theta):
+        sizes = [p.numel() for p in self.parameters.values()]
+        parts = zip(self.parameters.items(), theta.split(sizes), strict=True)
+        return {name: part.view(p.shape) for (name, p), part in parts}
+
+
+def frozen_copy(model):
+    """A copy of the model in eval mode that asks for no gradients (T12).
+
+    Raises ValueError for what is no module, for batch-norm that works by the batch, and
+    for a model that cannot be copied.
+    """
+    if not isinstance(model, torch.nn.Module):
+        raise ValueError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    for name, module in model.named_modules():
+        if not isinstance(module, _BatchNorm):
+            continue
+        if module.training or module.running_mean is None:
+            mode = "in train mode" if module.training else "without running statistics"
+            raise ValueError(
+                f"model must treat each example alone, but its batch-norm {name!r} is "
+                f"{mode} and normalises by the batch, so that Fisher information is "
+                "not additive (T12): call model.eval(), or use another normalisation"
+            )
+    try:
+        model = copy.deepcopy(model)
+    except RuntimeError as error:
+        raise ValueError(f"model must be copyable by copy.deepcopy: {error}") from error
+    model.zero_grad(set_to_none=True)
+    return model.eval().requires_grad_(False)
+
+
+def check_examples_alone(model, inputs):
+    """Raise unless the first examples get the same outputs alone as together (T12)."""
+    probe = inputs[:_PROBED]
+    # A far example that no averaging can miss, where the inputs can be any numbers.
+    far = 2 * probe[:1] + 1 if probe.is_floating_point() else probe[:0]
+    with torch.no_grad():
+        together = forward(model, torch.cat([probe, far]))[: len(probe)]
+        alone = torch.cat([forward(model, x) for x in probe.split(1)])
+    if not _agree(together, alone):
+        change = (together - alone).abs().max()
+        raise ValueError(
+            "model must treat each example alone, but its outputs change with the "
+            "other examples of the batch, or from call to call, by up to "
+            f"{float(change):.3g}: Fisher information is then not additive (T12)"
+        )
+
+
+def forward(model, inputs):
+    """The model's outputs, if they are a floating tensor (M, C)."""
+    try:
+        outputs = model(inputs)
+    except (RuntimeError, IndexError) as error:
+        raise ValueError(
+            f"inputs must be what the model takes, got {inputs.dtype} of shape "
+            f"{tuple(inputs.shape)}: {error}"
+        ) from error
+    if not isinstance(outputs, torch.Tensor):
+        raise ValueError(
+            f"model must return a tensor (M, C), got {type(outputs).__name__}"
+        )
+    if outputs.ndim != 2 or len(outputs) != len(inputs):
+        raise ValueError(
+            f"model must return outputs (M, C) with M = {len(inputs)}, got "
+            f"{tuple(outputs.shape)}"
+        )
+    if not outputs.is_floating_point():
+        raise ValueError(f"model must return real numbers, got {outputs.dtype}")
+    return outputs
+
+
+def _agree(found, expected):
+    """Whether both are the same up to rounding, or not finite."""
+    gap = (found - expected).abs().max()
+    tolerance = torch.finfo(expected.dtype).eps ** 0.5
+    return not gap > tolerance * expected.abs().max()
+
+
+def _flat_grad(out, parameters, weights):
+    """Gradient (D,) of weights . out by the parameters, zero for those not used."""
+    leaves = tuple(parameters.values())
+    grads = torch.autograd.grad(
+        out, leaves, weights, retain_graph=True, allow_unused=True
+    )
+    return torch.cat(
+        [
+            (torch.zeros_like(p) if g is None else g).flatten()
+            for p, g in zip(leaves, grads, strict=True)
+        ]
+    )
