@@ -5,8 +5,10 @@ PIP_ARGS ?=
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 PY := .venv/bin/python
 READY := .venv/.installed
+PEERS := .venv-peers/bin/python
+PEERS_READY := .venv-peers/.installed
 
-.PHONY: book test verify figures rerun lab check clean help
+.PHONY: book test verify figures rerun lab check peers-test clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/:.*##/\t/'
@@ -26,6 +28,18 @@ book: $(READY)   ## build _build/html/index.html (and run the ledger on this mac
 
 test: $(READY)   ## the whole test suite, notebooks included
 	$(PY) -m pytest
+
+# Without dependencies: constraints-peers.txt names every package that is needed, so no
+# peer can bring another torch, or torchvision, along.
+$(PEERS_READY): pyproject.toml constraints.txt constraints-peers.txt
+	@test -x $(PEERS) || $(PYTHON) -m venv .venv-peers
+	$(PEERS) -m pip install $(PIP_ARGS) -q '$(TORCH)'
+	$(PEERS) -m pip install $(PIP_ARGS) -q --no-deps -r constraints-peers.txt
+	$(PEERS) -m pip install $(PIP_ARGS) -q --no-deps -e .
+	@touch $@
+
+peers-test: $(PEERS_READY) ## compare fimlib with laplace-torch, curvlinops and others
+	$(PEERS) -m pytest tests/peers -q -rs -o addopts= -W ignore -p no:cacheprovider
 
 verify: $(READY) ## check every claim (asserts only)
 	.venv/bin/fimlib verify
