@@ -567,7 +567,7 @@ def test_samples_have_the_moments_of_their_family():
         centred = t - family.mean(z)
         found = torch.einsum("nmi,nmj->mij", centred, centred) / draws
         scale = (spread[:, :, None] * spread[:, None, :]).sqrt()
-        assert ((found - variance).abs() < 0.15 * scale).all(), name
+        assert ((found - variance).abs() < 0.06 * scale).all(), name
         if name != "mean and variance":
             family.log_prob(z, y[0])
 

@@ -21,8 +21,13 @@ from cases import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fimlib import information
-from fimlib.fisher import FisherRoots, last_layer_roots
+from fimlib.fisher import (
+    FisherRoots,
+    StreamedRoots,
+    last_layer_roots,
+    network_roots,
+    roots_from_loader,
+)
 from fimlib.information import (
     batch_eig,
     eig,
@@ -32,6 +37,8 @@ from fimlib.information import (
     ig,
     jepig,
     jepig_proxy,
+    jpig,
+    pig,
     scores,
 )
 from fimlib.posterior import GaussianPosterior
@@ -42,8 +49,7 @@ KINDS = ("dense", "kronecker")
 @pytest.fixture(params=[0, 10**9], ids=["by blocks", "by rows"])
 def both_paths(request, monkeypatch):
     """Run a test through the matrices of big problems and the rows of small ones."""
-    monkeypatch.setattr("fimlib.posterior.EXACT_WORK", request.param)
-    monkeypatch.setattr("fimlib.information.EXACT_WORK", request.param)
+    monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", request.param)
 
 
 def log_det(matrix):
@@ -308,6 +314,63 @@ def test_ig_is_the_entropy_drop_and_may_be_negative():
         ig(torch.stack([observed[0], -1e3 * torch.eye(11)]), problem()[2])
 
 
+def brute_known(observed, evals, post, form):
+    """What labels of observed information H_i tell about each evaluation label."""
+    p = post.precision
+    eye = torch.eye(len(p), dtype=torch.float64)
+
+    def half(info, precision):
+        ratio = info @ torch.linalg.inv(precision)
+        return (log_det(eye + ratio) if form == "log_det" else ratio.trace()) / 2
+
+    fe = fishers(evals)
+    joint = [half(fe.sum(0), p) - half(fe.sum(0), p + h) for h in observed]
+    pairs = [
+        torch.stack([half(one, p) - half(one, p + h) for one in fe]).mean()
+        for h in observed
+    ]
+    return torch.stack(joint), torch.stack(pairs)
+
+
+@pytest.mark.parametrize("form", ["log_det", "trace"])
+@pytest.mark.parametrize("many", [E, 13])
+def test_predictive_gains_of_known_labels_match_brute_force(form, many):
+    """claims T42: observed information may be indefinite, and a gain negative."""
+    _, _, post = problem()
+    evals = dense_roots(many, seed=20)
+    half = normal(M, 11, 11, seed=3)
+    observed = 0.02 * (half + half.mT)
+    joint, pairs = brute_known(observed, evals, post, form)
+    close = {"rtol": 1e-10, "atol": 1e-12}
+    torch.testing.assert_close(jpig(observed, evals, post, form), joint, **close)
+    torch.testing.assert_close(pig(observed, evals, post, form), pairs, **close)
+    assert (joint < 0).any()
+
+
+@pytest.mark.parametrize("form", ["log_det", "trace"])
+def test_known_labels_change_nothing_where_the_information_has_no_label(form):
+    """claims T19, T42: in a GLM H_i = F_i, and PIG = EPIG, JPIG = JEPIG, IG = EIG."""
+    pool, evals, post = problem("kronecker")
+    close = {"rtol": 1e-9, "atol": 1e-13}
+    for known in (fishers(pool), pool):
+        torch.testing.assert_close(
+            jpig(known, evals, post, form), jepig(pool, evals, post, form), **close
+        )
+        torch.testing.assert_close(
+            pig(known, evals, post, form), epig(pool, evals, post, form), **close
+        )
+        torch.testing.assert_close(ig(known, post), eig(pool, post), **close)
+
+
+def test_tiny_gains_of_known_labels_keep_their_digits():
+    _, evals, post = problem()
+    half = normal(M, 11, 11, seed=3)
+    for call in (jpig, pig):
+        big = call(1e-9 * (half + half.mT), evals, post)
+        small = call(1e-100 * (half + half.mT), evals, post)
+        torch.testing.assert_close(small * 1e91, big, rtol=1e-6, atol=0)
+
+
 def test_scores_do_not_depend_on_linear_parametrisation():
     """claims T46: theta -> B theta takes R to R B^{-1} and P to B^{-T} P B^{-1}."""
     pool, evals, post = problem()
@@ -339,14 +402,69 @@ def test_pool_order_and_batches_do_not_matter(monkeypatch):
     pool, evals, post = problem("kronecker")
     whole = scores(pool, post, evals, pairwise=True)
     order = torch.randperm(M, generator=generator())
-    monkeypatch.setattr(information, "_BATCH", 2)
-    monkeypatch.setattr(information, "_PAIR_BATCH", 2)
-    monkeypatch.setattr("fimlib.fisher._CHUNK_NUMBERS", 1)
+    monkeypatch.setattr("fimlib.posterior.span.BATCH", 2)
+    monkeypatch.setattr("fimlib.information.pairs._PAIR_BATCH", 2)
+    monkeypatch.setattr("fimlib.fisher.roots._CHUNK_NUMBERS", 1)
     shuffled = scores(pool[order], post, evals, pairwise=True)
     for name, values in whole.items():
         torch.testing.assert_close(
             shuffled[name], values[order], rtol=1e-11, atol=1e-13
         )
+
+
+class Stream(StreamedRoots):
+    """Roots that come two at a time and count how often they are passed over."""
+
+    def __init__(self, roots):
+        self.all, self.passes = roots, 0
+
+    def __len__(self):
+        return len(self.all)
+
+    def __getitem__(self, indices):
+        return self.all[indices]
+
+    rank = property(lambda self: self.all.rank)
+    num_parameters = property(lambda self: self.all.num_parameters)
+    dtype = property(lambda self: self.all.dtype)
+    device = property(lambda self: self.all.device)
+
+    def parts(self):
+        return self.batches(2)
+
+    def batches(self, size):
+        self.passes += 1
+        yield from self.all.batches(min(size, 2))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_streams_are_scored_batch_by_batch(kind, both_paths):
+    pool, evals, post = problem(kind)
+    expected = scores(pool, post, evals, pairwise=True)
+    train = Stream(post.train_roots[0])
+    streamed = GaussianPosterior.from_roots(train, post.prior_precision)
+    stream = Stream(pool)
+    found = scores(stream, streamed, Stream(evals), pairwise=True)
+    assert stream.passes == 2, "one pass for all scores, one for the pairs"
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values, rtol=1e-10, atol=1e-13)
+    torch.testing.assert_close(
+        batch_eig(stream, streamed), batch_eig(pool, post), rtol=1e-10, atol=0
+    )
+
+
+def test_a_loader_gives_the_scores_of_its_examples():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh())
+    model.append(torch.nn.Linear(5, C))
+    inputs = normal(13, 3).float()
+    options = {"progress": False, "scope": "network"}
+    roots = roots_from_loader(model, inputs.split(2), **options)
+    held = network_roots(model, inputs)
+    post = GaussianPosterior.from_roots(held[:2], 0.7)
+    found, expected = (scores(x, post, held[2:7]) for x in (roots, held))
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values, rtol=1e-9, atol=1e-12)
 
 
 def test_bad_input_is_refused_by_name():
@@ -375,3 +493,14 @@ def test_bad_input_is_refused_by_name():
         ig(torch.zeros(3, 5, 5), post)
     with pytest.raises(ValueError, match="observed must be symmetric"):
         ig(torch.arange(121.0).view(1, 11, 11), post)
+    for call in (pig, jpig):
+        with pytest.raises(ValueError, match="eval_roots must hold at least one"):
+            call(torch.zeros(3, 11, 11), evals[:0], post)
+        with pytest.raises(ValueError, match=r"eval_roots must have 11 parameters.*5"):
+            call(torch.zeros(3, 11, 11), dense_roots(E, size=5), post)
+        with pytest.raises(ValueError, match="form must be one of 'log_det'"):
+            call(torch.zeros(3, 11, 11), evals, post, form="logdet")
+        with pytest.raises(ValueError, match="observed must hold at least one"):
+            call(torch.zeros(0, 11, 11), evals, post)
+        with pytest.raises(ValueError, match=r"positive definite.*example 0"):
+            call(-1e3 * torch.eye(11)[None], evals, post)

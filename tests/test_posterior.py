@@ -17,7 +17,8 @@ from cases import (
 from scipy.optimize import minimize_scalar
 
 from fimlib.fisher import FisherRoots
-from fimlib.posterior import GaussianPosterior, marglik_precision
+from fimlib.information import eig, scores
+from fimlib.posterior import GaussianPosterior, dense, frame, marglik_precision
 
 
 def brute_precision(train, prior):
@@ -30,7 +31,7 @@ def brute_precision(train, prior):
 def test_precision_covariance_and_entropy_match_brute_force(
     make, exact_work, monkeypatch
 ):
-    monkeypatch.setattr("fimlib.posterior.EXACT_WORK", exact_work)
+    monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", exact_work)
     train = make(3)
     post = GaussianPosterior.from_roots(train, 0.7)
     precision = brute_precision(train, 0.7)
@@ -46,7 +47,10 @@ def test_precision_covariance_and_entropy_match_brute_force(
     )
     torch.testing.assert_close(post.entropy(), density.entropy(), rtol=1e-12, atol=0)
     torch.testing.assert_close(
-        post.root.mT @ post.root, precision, rtol=1e-12, atol=1e-12
+        post.root_inverse @ post.root_inverse.mT,
+        torch.linalg.inv(precision),
+        rtol=1e-11,
+        atol=1e-11,
     )
     pool = make(7, seed=5)
     grams = pool.dense() @ torch.linalg.inv(precision) @ pool.dense().mT
@@ -125,6 +129,178 @@ def test_numpy_priors_and_float32_roots_are_held_in_float64():
     )
 
 
+def force(monkeypatch, kind):
+    """Make every score go one way: by rows, by their products, in D x D."""
+    kind_of = frame.kind_of
+
+    def forced(post, pool, evals):
+        return kind if post.train_roots or evals else kind_of(post, pool, evals)
+
+    monkeypatch.setattr(frame, "kind_of", forced)
+
+
+@pytest.mark.parametrize("make", [dense_roots, softmax_roots])
+@pytest.mark.parametrize("refine", [True, False])
+@pytest.mark.parametrize("kind", ["rows", "gram", "dense"])
+def test_all_ways_give_the_same_scores(monkeypatch, kind, make, refine):
+    pool, evals, train = make(7, seed=1), make(2, seed=20), make(2, seed=40)
+    expected = scores(pool, GaussianPosterior.from_roots(train, 0.7), evals, True)
+    force(monkeypatch, kind)
+    if not refine:
+        monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", 0)
+    post = GaussianPosterior.from_roots(train, 0.7)
+    found = scores(pool, post, evals, pairwise=True)
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values, rtol=1e-9, atol=1e-13)
+    torch.testing.assert_close(
+        post.log_det_precision,
+        torch.linalg.slogdet(brute_precision(train, 0.7))[1],
+        rtol=1e-11,
+        atol=0,
+    )
+
+
+def test_hundreds_of_thousands_of_parameters_and_few_training_roots():
+    """The same numbers as in the few coordinates that hold everything."""
+    size, few = 200_003, 17
+    small = [normal(count, 2, few, seed=count) for count in (5, 3, 2)]
+    place = torch.arange(few) * 11_003
+    big = [torch.zeros(*x.shape[:2], size, dtype=torch.float64) for x in small]
+    for wide, narrow in zip(big, small, strict=True):
+        wide[..., place] = narrow
+    pool, evals, train = (FisherRoots.from_dense(x) for x in big)
+    post = GaussianPosterior.from_roots(train, 1e-3)
+    found = scores(pool, post, evals, pairwise=True)
+    pool, evals, train = (FisherRoots.from_dense(x) for x in small)
+    inner = GaussianPosterior.from_roots(train, 1e-3)
+    for name, values in scores(pool, inner, evals, pairwise=True).items():
+        torch.testing.assert_close(found[name], values, rtol=1e-10, atol=0)
+    rest = (size - few) * math.log(1e-3)
+    assert post.log_det_precision.item() == pytest.approx(
+        inner.log_det_precision.item() + rest, rel=1e-12
+    )
+
+
+def test_a_wide_last_layer_needs_no_matrix_of_its_parameters():
+    """D = 101 x 300: products of features and of outputs, in float64."""
+    make = [softmax_roots(n, classes=101, width=299, seed=n) for n in (3, 2, 5)]
+    pool, evals, train = make
+    post = GaussianPosterior.from_roots(train, 1.0)
+    found = scores(pool, post, evals)
+    rows = torch.cat([part.dense().flatten(0, 1) for part in (train, pool[:1])])
+    gram = torch.eye(len(rows), dtype=torch.float64) + rows @ rows.mT
+    count = len(train) * train.rank
+    value = (
+        torch.linalg.slogdet(gram)[1] - torch.linalg.slogdet(gram[:count, :count])[1]
+    )
+    torch.testing.assert_close(found["eig_log_det"][0], value / 2, rtol=1e-8, atol=0)
+    assert (found["jepig_log_det"] <= found["eig_log_det"]).all()
+
+
+def test_greedy_updates_change_the_inverse_by_thin_products(monkeypatch):
+    monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", 0)
+    monkeypatch.setattr("fimlib.posterior.dense._RESCUE", 0)
+    train, pool = softmax_roots(5), softmax_roots(7, seed=5)
+    post = GaussianPosterior.from_roots(train, 0.7)
+    _ = post.gram(pool), post.covariance, post.root_inverse
+    for i in range(3):
+        post = post.update(pool[i])
+        post = post.update(pool[i + 3])
+        # Nothing is factored again.
+        monkeypatch.setattr(dense, "dense_precision", None)
+        expected = brute_precision(train, 0.7)
+        chosen = [*range(i + 1), *range(3, i + 4)]
+        expected = expected + fishers(pool[chosen]).sum(0)
+        inverse = torch.linalg.inv(expected)
+        grams = pool.dense() @ inverse @ pool.dense().mT
+        torch.testing.assert_close(post.gram(pool), grams, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(post.covariance, inverse, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(
+            post.log_det_precision,
+            torch.linalg.slogdet(expected)[1],
+            rtol=1e-11,
+            atol=0,
+        )
+
+
+def test_the_diagonal_approximation_is_exact_about_its_own_precision():
+    train, pool, evals = softmax_roots(3), softmax_roots(7, seed=5), softmax_roots(2)
+    post = GaussianPosterior.from_roots(train, 0.7, approximation="diagonal")
+    diagonal = brute_precision(train, 0.7).diagonal()
+    assert "diagonal P" in repr(post)
+    check_approximation(post, diagonal.diag(), pool, evals)
+    more = post.update(pool)
+    torch.testing.assert_close(
+        more.diagonal, diagonal + fishers(pool).sum(0).diagonal()
+    )
+
+
+def test_the_kronecker_approximation_is_exact_about_its_own_precision():
+    train, pool, evals = softmax_roots(3), softmax_roots(7, seed=5), softmax_roots(2)
+    post = GaussianPosterior.from_roots(train, 0.7, approximation="kronecker")
+    outputs = (train.factor @ train.factor.mT).sum(0)
+    features = train.features.mT @ train.features
+    precision = torch.kron(outputs, features) / 3 + 0.7 * torch.eye(16).double()
+    assert "kronecker P" in repr(post)
+    check_approximation(post, precision, pool, evals)
+    # One training example is a Kronecker product: nothing is approximated.
+    one = GaussianPosterior.from_roots(train[:1], 0.7, approximation="kronecker")
+    check_approximation(one, brute_precision(train[:1], 0.7), pool, evals)
+    with pytest.raises(ValueError, match=r"last-layer roots.*got FisherRoots"):
+        dense_post = GaussianPosterior.from_roots(
+            dense_roots(3), 1.0, approximation="kronecker"
+        )
+        dense_post.gram(dense_roots(3))
+
+
+def check_approximation(post, precision, pool, evals):
+    expected = GaussianPosterior.from_roots(pool[:0], precision)
+    torch.testing.assert_close(
+        post.log_det_precision, torch.linalg.slogdet(precision)[1], rtol=1e-11, atol=0
+    )
+    torch.testing.assert_close(
+        post.gram(pool), expected.gram(pool), rtol=1e-9, atol=1e-12
+    )
+    found = scores(pool, post, evals, pairwise=True)
+    for name, values in scores(pool, expected, evals, pairwise=True).items():
+        torch.testing.assert_close(found[name], values, rtol=1e-8, atol=1e-12)
+    with pytest.raises(ValueError, match=r"precision must be asked of an exact"):
+        _ = post.covariance
+
+
+def test_a_sketch_keeps_the_scores_on_average_and_says_what_it_is():
+    train, pool = dense_roots(3, size=301), dense_roots(7, size=301, seed=5)
+    exact = eig(pool, GaussianPosterior.from_roots(train, 100.0))
+    found = []
+    for seed in range(40):
+        post = GaussianPosterior.from_roots(
+            train, 100.0, approximation="sketch", size=211, seed=seed
+        )
+        found.append(eig(pool, post))
+        assert "sketch P" in repr(post)
+    found = torch.stack(found)
+    error = found.std(0) / len(found) ** 0.5
+    assert ((found.mean(0) - exact).abs() < 5 * error + 0.02 * exact).all()
+    assert torch.equal(found[-1], eig(pool, post)), "the same seed, the same sketch"
+    # As many sums as the post has seen, exactly, in its own coordinates.
+    rows = post.sketch(train).dense().flatten(0, 1)
+    eye = torch.eye(len(rows), dtype=torch.float64)
+    value = torch.linalg.slogdet(eye + rows @ rows.mT / 100.0)[1]
+    expected = value + 301 * math.log(100.0)
+    torch.testing.assert_close(post.log_det_precision, expected, rtol=1e-12, atol=0)
+
+
+def test_approximations_reach_where_the_precision_does_not(monkeypatch):
+    monkeypatch.setattr(frame, "MAX_DENSE", 5)
+    train, pool = softmax_roots(5), softmax_roots(3, seed=5)
+    monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", 0)
+    with pytest.raises(ValueError, match=r"at most 5 parameters.*name an approxim"):
+        eig(pool, GaussianPosterior.from_roots(train, 1.0))
+    for name in ("diagonal", "kronecker"):
+        post = GaussianPosterior.from_roots(train, 1.0, approximation=name)
+        assert (eig(pool, post) > 0).all()
+
+
 def negative_log_evidence(log_delta, eigenvalues, size, squared_norm):
     """-log of the Laplace evidence as far as it depends on delta, directly."""
     delta = math.exp(log_delta)
@@ -191,6 +367,10 @@ def test_bad_input_is_refused_by_name():
     for call in (post.gram, post.update):
         with pytest.raises(ValueError, match=r"roots must have 11 parameters.*got 5"):
             call(dense_roots(3, size=5))
+    with pytest.raises(ValueError, match="approximation must be one of 'diagonal'"):
+        GaussianPosterior.from_roots(train, 1.0, approximation="kfac")
+    with pytest.raises(ValueError, match="prior_precision must be a number for an app"):
+        GaussianPosterior.from_roots(train, torch.eye(D), approximation="diagonal")
     huge = GaussianPosterior.isotropic(20_001, 1.0)
     with pytest.raises(ValueError, match=r"at most 20000 parameters.*20001.*3\.2 GB"):
         _ = huge.covariance
@@ -208,3 +388,15 @@ def test_marglik_precision_says_why_there_is_no_maximum():
         marglik_precision(train, torch.ones(3))
     with pytest.raises(ValueError, match="train_roots must hold at least one"):
         marglik_precision(train[:0], torch.ones(D))
+
+
+def test_marglik_precision_works_in_the_smaller_dimension(monkeypatch):
+    for train in (softmax_roots(2), softmax_roots(23)):
+        theta = normal(16, seed=4)
+        expected = marglik_precision(train, theta)
+        with monkeypatch.context() as patch:
+            patch.setattr(dense, "EXACT_WORK", 0)
+            assert marglik_precision(train, theta) == pytest.approx(expected, rel=1e-9)
+            patch.setattr(frame, "MAX_DENSE", 5)
+            with pytest.raises(ValueError, match=r"train_roots must have at most 5"):
+                marglik_precision(train, theta)

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-MODULES = ("blr", "sylvester", "bald", "eig", "trace", "batch")
+MODULES = ("blr", "sylvester", "bald", "eig", "trace", "batch", "epig", "bait")
 
 
 def modules():

@@ -98,12 +98,6 @@ def t28():
             r"Woodbury, {prf:ref}`thm-sylvester`: a forward step",
         ),
         Step(
-            Tr(F_U * added.I),
-            "=",
-            Tr(F_U * M.I) - Tr(V * M.I * F_U * M.I * V.T * (I_R + block).I),
-            "the same, as the new value of the objective",
-        ),
-        Step(
             removed.I + removed.I * V.T * (I_R - V * removed.I * V.T).I * V * removed.I,
             "=",
             (removed - V.T * V).I,
@@ -135,7 +129,7 @@ def t28():
             ),
             Mutant(
                 "plus for minus in the removal",
-                6,
+                5,
                 (removed + V.T * V).I,
             ),
             Mutant(
@@ -230,11 +224,12 @@ def average_variance(function, rng):
     talk="See also Hübotter et al. (2024) for transductive active learning",
     statement=(
         r"In a linear-Gaussian model with evaluation noise $\epsilon^2$, JEPIG is "
-        r"$\tfrac12\log\det(\epsilon^2I+K)-\tfrac12\log\det(\epsilon^2I+K_{\x})$, $K$ "
-        r"and $K_{\x}$ the covariances of the noise-free targets before and after "
+        r"$\tfrac12\log\det(\epsilon^2I+X_EP^{-1}X_E^\top)"
+        r"-\tfrac12\log\det(\epsilon^2I+X_EQ^{-1}X_E^\top)$, from the covariances of "
+        r"the noise-free targets before and after "
         r"the label; as $\epsilon\to0$ it tends to ITL, $I(f_E;\Y)$."
     ),
-    assumptions=(r"$K_{\x}\succ0$: no more targets than parameters",),
+    assumptions=("the evaluation inputs are linearly independent",),
     verdict=HOLDS,
     chapter=CHAPTER,
 )
@@ -310,7 +305,7 @@ def noisy_jepig(x, x_eval, covariance, noise_variance, eval_noise):
         r"gain of $b$ rises from .0385 to .2808; BAIT's decrease of the trace, with "
         r"$a=(-2,1)$, from $2/3$ to $10/3$."
     ),
-    assumptions=(r"one counterexample each; in $D=1$ both are submodular",),
+    assumptions=("one counterexample each",),
     verdict=CORRECTED,
     correction="greedy has no 1 - 1/e guarantee here, and lazy greedy may err",
     chapter=CHAPTER,

@@ -439,7 +439,8 @@ def t50():
 
     inner = (Eye("n") + extra * (P + f_one).I * extra.T).I
     lost = extra * (P + f_one).I * R.T
-    jepig = HALF * logdet(I_R + block(P)) - HALF * logdet(I_R + block(P + F_BAR))
+    f_sum = Let("F_E", ROOT_E.T * ROOT_E)
+    jepig = HALF * logdet(I_R + block(P)) - HALF * logdet(I_R + block(P + f_sum))
     trace = HALF * Tr(m) - HALF * Tr(n)
     steps = [
         Step(
@@ -463,7 +464,7 @@ def t50():
             "<=",
             HALF * logdet(I_R + block(P)),
             r"EIG under $P+F_E$ is not negative: JEPIG $\le$ EIG",
-            (Grows(I_R, block(P + F_BAR)),),
+            (Grows(I_R, block(P + f_sum)),),
         ),
         *chain(
             HALF * logdet(I_M + m) - HALF * logdet(I_M + n),

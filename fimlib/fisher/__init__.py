@@ -11,15 +11,17 @@ apart.
 from fimlib.fisher.approximate import DiagonalRoots, Sketch
 from fimlib.fisher.kronecker import KroneckerRoots, embed
 from fimlib.fisher.last_layer import last_layer_roots
+from fimlib.fisher.layered import LayeredRoots
 from fimlib.fisher.loader import LoaderRoots, roots_from_loader
 from fimlib.fisher.network import NetworkRoots, network_roots, observed_information
-from fimlib.fisher.roots import _CHUNK_NUMBERS, FisherRoots
+from fimlib.fisher.roots import FisherRoots
 from fimlib.fisher.streamed import StreamedRoots
 
 __all__ = [
     "DiagonalRoots",
     "FisherRoots",
     "KroneckerRoots",
+    "LayeredRoots",
     "LoaderRoots",
     "NetworkRoots",
     "Sketch",

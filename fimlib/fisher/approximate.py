@@ -38,12 +38,12 @@ class DiagonalRoots(FisherRoots):
 
     @property
     def rank(self):
-        """r = D."""
+        """r = D, the number of rows of each root."""
         return self._root.shape[1]
 
     @property
     def num_parameters(self):
-        """D."""
+        """The number D of parameters."""
         return self._root.shape[1]
 
     @property
@@ -112,9 +112,9 @@ class Sketch:
     """A random projection S (D, size) of the parameters with E[S S^T] = I.
 
     `sketch(roots)` are the roots R_i S (M, r, size), whose inner products are unbiased
-    estimates of those of the R_i. For vectors a and b the variance of (a S)(b S)^T is
-    (|a|^2 |b|^2 + (a b)^2) / size for kind "gaussian", and less by
-    2 sum_d a_d^2 b_d^2 / size for "count_sketch", which takes D numbers and O(D) time.
+    estimates of those of the R_i. For rows a and b the variance of (a S)(b S)^T is
+    (a a^T b b^T + (a b^T)^2) / size for kind "gaussian", and less by
+    2 sum_d (a_d b_d)^2 / size for "count_sketch", which takes D numbers and O(D) time.
     Pool, training and evaluation roots need the same sketch, and the prior precision
     a number: the identity is what a sketch keeps on average.
 

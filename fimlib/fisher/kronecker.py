@@ -43,12 +43,12 @@ class KroneckerRoots(FisherRoots):
 
     @property
     def num_parameters(self):
-        """D = C q."""
+        """The number D = C q of parameters."""
         return self.factor.shape[1] * self.features.shape[1]
 
     @property
     def num_outputs(self):
-        """C."""
+        """The number C of outputs."""
         return self.factor.shape[1]
 
     @property

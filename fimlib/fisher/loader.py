@@ -6,6 +6,7 @@ import torch
 from torch.utils.data import (
     DataLoader,
     RandomSampler,
+    SequentialSampler,
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
@@ -100,7 +101,7 @@ class LoaderRoots(StreamedRoots):
 
     @property
     def num_parameters(self):
-        """D."""
+        """The number D of parameters."""
         return self._example.num_parameters
 
     @property
@@ -193,16 +194,10 @@ class _Source:
         `wanted` are sorted example numbers; None stands for all.
         """
         start = 0
-        total = len(self.loader) if hasattr(self.loader, "__len__") else None
-        hidden = not self.progress or wanted is not None
-        bar = tqdm(
-            self.loader,
-            "Fisher roots",
-            total,
-            leave=False,
-            unit="batch",
-            disable=hidden,
-        )
+        options = {"leave": False, "unit": "batch"}
+        # Few batches, for a selection, need no bar.
+        options["disable"] = not self.progress or wanted is not None
+        bar = tqdm(self.loader, "Fisher roots", **options)
         for number, batch in enumerate(bar):
             if wanted is not None and (len(wanted) == 0 or start > wanted[-1]):
                 return
@@ -365,7 +360,9 @@ def _check_order(loader):
 
 def _count(loader):
     if isinstance(loader, DataLoader) and loader.batch_sampler is not None:
-        return sum(len(list(indices)) for indices in loader.batch_sampler)
+        if isinstance(loader.sampler, SequentialSampler):
+            # The batches' sizes without their examples.
+            return sum(len(indices) for indices in loader.batch_sampler)
     return sum(len(_unpacked(batch)[0]) for batch in loader)
 
 

@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from fimlib._checks import as_tensor, check_count
 from fimlib.families import Categorical
 from fimlib.fisher.last_layer import check_estimator, output_factor
+from fimlib.fisher.layered import layered_rows, linear_layers
 from fimlib.fisher.roots import FisherRoots, chunk_step, selection
 from fimlib.fisher.streamed import HELD_NUMBERS, StreamedRoots
 
@@ -38,8 +39,10 @@ def network_roots(
     `estimator`, `labels`, `num_samples` and `generator`. D counts all of
     `model.parameters()`, flattened in that order (frozen ones too, tied ones once).
     The model is evaluated as a copy in `dtype` and in eval mode, dropout off; it is
-    left as it is, and roots do not follow its later training. Rows are held up to
-    256 MiB in all; beyond, each pass computes them again, a chunk at a time.
+    left as it is, and roots do not follow its later training. Where linear layers hold
+    all parameters, roots are held as `LayeredRoots`, whose inner products need no array
+    of size D. What is held takes up to 256 MiB in all; beyond, each pass computes the
+    roots again, a chunk at a time.
 
     Raises ValueError for wrong shapes, non-finite values, bad labels, and a model whose
     outputs for one example depend on the others, such as batch-norm in train mode: its
@@ -50,7 +53,8 @@ def network_roots(
     network = Network(model, dtype)
     check_examples_alone(network.model, network.checked_inputs(inputs))
     roots = network.roots(inputs, family, estimator, labels, num_samples, generator)
-    return roots.held() if roots.is_small else roots
+    small = len(roots) * roots.numbers_each <= HELD_NUMBERS
+    return roots.held() if small else roots
 
 
 def observed_information(model, inputs, labels, family=None, dtype=torch.float64):
@@ -109,7 +113,7 @@ class NetworkRoots(StreamedRoots):
 
     @property
     def num_parameters(self):
-        """D."""
+        """The number D of parameters."""
         return self.network.num_parameters
 
     @property
@@ -123,13 +127,14 @@ class NetworkRoots(StreamedRoots):
         return self.factor.device
 
     @property
-    def is_small(self):
-        """Whether all rows together fit the budget for holding them."""
-        return len(self) * self.rank * self.num_parameters <= HELD_NUMBERS
+    def numbers_each(self):
+        """Numbers that an example takes when it is held."""
+        return self.network.numbers_each(self.rank)
 
     def held(self):
-        """The same roots, computed once and held: M r D numbers."""
-        return FisherRoots(self.dense())
+        """The same roots, computed once and held."""
+        parts = list(self.parts())
+        return parts[0].joined(parts) if parts else FisherRoots(self.dense())
 
     def scaled(self, weights):
         """Roots W_i R_i from weights (M, r', r): another root, of rank r'."""
@@ -139,10 +144,10 @@ class NetworkRoots(StreamedRoots):
 
     def parts(self):
         """Consecutive roots, computed and held, of a few tens of MB."""
-        step = chunk_step(self.rank * self.num_parameters)
+        step = chunk_step(self.numbers_each)
         for start in range(0, len(self), step):
             part = slice(start, start + step)
-            yield FisherRoots(self.network.rows(self.inputs[part], self.factor[part]))
+            yield self.network.held(self.inputs[part], self.factor[part])
 
     @classmethod
     def joined(cls, parts):
@@ -163,8 +168,10 @@ class Network:
             raise ValueError("model must have parameters, got none")
         self.device = next(iter(self.parameters.values())).device
         self.num_parameters = sum(p.numel() for p in self.parameters.values())
-        # Whether vmap serves, by the function it was tried on.
+        # Whether vmap serves for "rows" and "residual", once tried.
         self._by_vmap = {}
+        # The linear layers of a model that has no other parameters; () if not known.
+        self._layers = ()
 
     def checked_inputs(self, inputs):
         """Inputs (M, ...) on the model's device, in its dtype unless integers."""
@@ -180,6 +187,8 @@ class Network:
         """Roots of these inputs, of which nothing is computed but U."""
         inputs = self.checked_inputs(inputs)
         outputs = self.outputs(inputs)
+        if self._layers == ():
+            self._layers = self._found_layers(inputs[:1], outputs.shape[1])
         options = (family, outputs, estimator, labels, num_samples, generator)
         return NetworkRoots(self, inputs, output_factor(*options).to(self.dtype))
 
@@ -189,6 +198,29 @@ class Network:
             parts = [forward(self.model, x) for x in inputs.split(_FORWARD)]
         return as_tensor(torch.cat(parts), "model outputs", ("M", "C"), self.dtype)
 
+    def numbers_each(self, rank):
+        """Numbers that the roots of one example take when they are held."""
+        if not self._layers:
+            return rank * self.num_parameters
+        return sum(x.in_features + rank * x.out_features for x in self._layers)
+
+    def held(self, inputs, factor):
+        """Held roots U_i^T J_i from inputs (m, ...) and U (m, C, r)."""
+        if self._layers:
+            return layered_rows(self.model, self._layers, inputs, factor)
+        return FisherRoots(self.rows(inputs, factor))
+
+    def _found_layers(self, inputs, num_outputs):
+        """The linear layers, if by them the gradient of an example comes out right."""
+        layers = linear_layers(self.model, inputs)
+        if layers is None:
+            return None
+        # Any one direction shows a use of a weight that the layers do not see.
+        weights = torch.linspace(1, 2, num_outputs, dtype=self.dtype)[:, None]
+        weights = weights.to(self.device)
+        found = layered_rows(self.model, layers, inputs, weights[None]).dense()[0]
+        return layers if _agree(found, self._rows_of_one(inputs[0], weights)) else None
+
     def rows(self, inputs, factor):
         """U_i^T J_i (m, r, D) from inputs (m, ...) and U (m, C, r)."""
 
@@ -197,12 +229,13 @@ class Network:
             grads = vmap(pull)(u.mT)[0]
             return torch.cat([grads[name].flatten(1) for name in self.parameters], 1)
 
-        def one_by_one(x, u):
-            parameters = self._leaves()
-            out = self._output(parameters, x)
-            return torch.stack([_flat_grad(out, parameters, v) for v in u.mT])
+        return self._mapped("rows", pull_back, self._rows_of_one, inputs, factor)
 
-        return self._mapped(pull_back, one_by_one, inputs, factor)
+    def _rows_of_one(self, x, u):
+        """U^T J (r, D) of one example by plain autograd."""
+        leaves = {n: p.detach().requires_grad_() for n, p in self.parameters.items()}
+        out = self._output(leaves, x)
+        return torch.stack([_flat_grad(out, leaves, v) for v in u.mT])
 
     def residual(self, inputs, gradient):
         """sum_k g_k grad^2 f_k (m, D, D), from inputs (m, ...) and g (m, C)."""
@@ -214,11 +247,12 @@ class Network:
         def one_by_one(x, g):
             return torch.autograd.functional.hessian(lambda t: value(t, x, g), start)
 
-        return self._mapped(
-            lambda x, g: hessian(value)(start, x, g), one_by_one, inputs, gradient
-        )
+        def batched(x, g):
+            return hessian(value)(start, x, g)
 
-    def _mapped(self, batched, one_by_one, inputs, weights):
+        return self._mapped("residual", batched, one_by_one, inputs, gradient)
+
+    def _mapped(self, way, batched, one_by_one, inputs, weights):
         """vmap of a function of one example, or a loop where a module has no vmap.
 
         Some modules have a wrong one (second derivatives of layer-norm in torch 2.13):
@@ -226,7 +260,6 @@ class Network:
         """
         # Only the plain attention kernel has all derivatives.
         with sdpa_kernel(SDPBackend.MATH):
-            way = one_by_one.__qualname__
             if self._by_vmap.get(way, True):
                 try:
                     found = vmap(batched)(inputs, weights).detach()
@@ -243,11 +276,6 @@ class Network:
 
     def _output(self, parameters, x):
         return functional_call(self.model, (parameters, self.buffers), (x[None],))[0]
-
-    def _leaves(self):
-        return {
-            name: p.detach().requires_grad_() for name, p in self.parameters.items()
-        }
 
     def _named(self, theta):
         sizes = [p.numel() for p in self.parameters.values()]

@@ -57,7 +57,7 @@ class FisherRoots:
 
     @property
     def num_parameters(self):
-        """D."""
+        """The number D of parameters."""
         return self._rows.shape[2]
 
     @property

@@ -20,6 +20,11 @@ class StreamedRoots(FisherRoots):
 
     streamed = True
 
+    @property
+    def numbers_each(self):
+        """Numbers that an example takes when it is held."""
+        return self.rank * self.num_parameters
+
     def dense(self):
         """All roots as one tensor (M, r, D): asks for that much memory."""
         return self._collect(lambda part: part.dense())
@@ -80,7 +85,7 @@ class StreamedRoots(FisherRoots):
 
     def _blocks(self):
         """Held roots of consecutive examples, as large as the budget allows."""
-        each = self.rank * self.num_parameters
+        each = self.numbers_each
         held, count = [], 0
         for part in self.parts():
             held.append(part)

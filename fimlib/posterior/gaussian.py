@@ -2,19 +2,15 @@
 
 import math
 from functools import cached_property
+from typing import ClassVar
 
 import torch
-from scipy.optimize import brentq
 
 from fimlib import linalg
-from fimlib._checks import as_tensor, check_count, positive_float, positive_int
-from fimlib.fisher import KroneckerRoots, embed
-
-# Past this many parameters the dense matrices are refused.
-MAX_DENSE = 20_000
-# Work (rows x D x D) up to which a factor comes from the roots themselves, by QR: it
-# keeps twice the digits of the sum of F_i, and costs more.
-EXACT_WORK = 10**9
+from fimlib._checks import as_tensor, check_choice, positive_float, positive_int
+from fimlib.fisher import embed
+from fimlib.posterior import dense, frame
+from fimlib.posterior.span import BATCH, stacked
 
 
 class GaussianPosterior:
@@ -25,22 +21,45 @@ class GaussianPosterior:
     `isotropic`.
     """
 
+    approximation = None
+    _approximations: ClassVar[dict] = {}
+
+    def __init_subclass__(cls, approximation=None):
+        super().__init_subclass__()
+        if approximation is not None:
+            cls.approximation = approximation
+            GaussianPosterior._approximations[approximation] = cls
+
     def __init__(self, num_parameters, prior_precision, train_roots=()):
         self.num_parameters = num_parameters
         self.prior_precision = prior_precision
         self.train_roots = tuple(train_roots)
+        self._start = None
+        self._spans = {}
 
     @classmethod
-    def from_roots(cls, train_roots, prior_precision=1.0):
+    def from_roots(
+        cls, train_roots, prior_precision=1.0, approximation=None, **options
+    ):
         """Posterior after the training examples with these roots (may be none, M = 0).
 
         prior_precision: lambda > 0, or a symmetric positive definite (D, D) matrix.
+        approximation: None for P itself, or "kronecker", "diagonal" or "sketch" (with
+        `size` and `seed`): another, named P, for sizes that P itself does not allow.
         Raises ValueError for lambda <= 0 and, with the smallest eigenvalue, for a
         matrix that is not positive definite.
         """
         num_parameters = train_roots.num_parameters
         prior = _checked_prior(prior_precision, num_parameters)
-        return cls(num_parameters, prior, (train_roots,))
+        if approximation is not None:
+            check_choice(approximation, "approximation", tuple(cls._approximations))
+            if not isinstance(prior, float):
+                raise ValueError(
+                    "prior_precision must be a number for an approximation, got a "
+                    f"matrix of shape {tuple(prior.shape)}"
+                )
+            cls = cls._approximations[approximation]
+        return cls(num_parameters, prior, (train_roots,), **options)
 
     @classmethod
     def isotropic(cls, num_parameters, prior_precision):
@@ -52,19 +71,31 @@ class GaussianPosterior:
         count = sum(len(roots) for roots in self.train_roots)
         prior = self.prior_precision
         prior = f"{prior:.6g}" if isinstance(prior, float) else "a matrix"
+        kind = "" if self.approximation is None else f", {self.approximation} P"
         return (
             f"GaussianPosterior({self.num_parameters} parameters, prior precision "
-            f"{prior}, {count} training examples)"
+            f"{prior}, {count} training examples{kind})"
         )
 
     def update(self, roots):
-        """The posterior after these examples too, at the same theta* (T11, T12)."""
+        """The posterior after these examples too, at the same theta* (T11, T12).
+
+        What is known of a large P is carried over: its inverse changes by the rows of
+        the roots alone, so that a greedy step costs r products with a D x D matrix.
+        """
         self._check_roots(roots)
         roots_now = (*self.train_roots, roots)
         new = GaussianPosterior(self.num_parameters, self.prior_precision, roots_now)
-        if "precision" in self.__dict__:
+        known = self.__dict__
+        if "precision" in known:
             added = roots.fisher_sum().to(self.precision.device)
             new.__dict__["precision"] = self.precision + added
+        if "_dense" in known:
+            new._start = (self._dense, (roots,))
+        elif self._start is not None:
+            new._start = (self._start[0], (*self._start[1], roots))
+        if "_reduced" in known and new.basis is not None:
+            new.__dict__["_reduced"] = self._reduced.update(roots.reduced())
         return new
 
     @cached_property
@@ -90,7 +121,7 @@ class GaussianPosterior:
         """Sigma = P^{-1} (D, D). Raises ValueError above 20,000 parameters."""
         self._check_dense("covariance")
         if self.basis is None:
-            return torch.cholesky_inverse(self.root, upper=True)
+            return self._dense.covariance
         basis = self.basis.to(self.device)
         inner = embed(self.reduced().covariance, basis)
         rest = torch.eye(len(basis), dtype=basis.dtype, device=basis.device)
@@ -102,15 +133,19 @@ class GaussianPosterior:
 
     @cached_property
     def log_det_precision(self):
-        """log det P, ()."""
+        """log det P, (), in the smaller of the two dimensions."""
+        prior = self.prior_precision
         if self.is_isotropic:
-            value = self.num_parameters * math.log(self.prior_precision)
+            value = self.num_parameters * math.log(prior)
             return torch.tensor(value, dtype=torch.float64)
-        if self.basis is None:
-            return 2.0 * self.root.diagonal().abs().log().sum()
-        inner = self.reduced()
-        left_out = self.num_parameters - inner.num_parameters
-        return inner.log_det_precision + left_out * math.log(self.prior_precision)
+        if self.basis is not None:
+            inner = self.reduced()
+            left_out = self.num_parameters - inner.num_parameters
+            return inner.log_det_precision + left_out * math.log(prior)
+        kind = frame.kind_of(self, None, ())
+        if kind == "dense":
+            return self._dense.log_det
+        return self.span_base(kind)[2] + self.num_parameters * math.log(prior)
 
     def entropy(self):
         """H[Theta] = D/2 log(2 pi e) - 1/2 log det P in nats, () (T5, T10)."""
@@ -120,15 +155,11 @@ class GaussianPosterior:
     def gram(self, roots):
         """Gram blocks R_i P^{-1} R_i^T (M, r, r): all that the EIG needs (T21)."""
         self._check_roots(roots)
-        if self.is_isotropic:
-            return roots.self_gram().double() / self.prior_precision
         post, roots = shared_coordinates(self, roots)
-        if not by_rows(roots):
-            return roots.gram_of_symmetric(post.covariance).double()
-        grams = [roots.self_gram()[:0].double()]
-        for part in roots.chunks():
-            rows = part.project(post.root_inverse).double()
-            grams.append(rows @ rows.mT)
+        found = frame.frame_of(post, roots)
+        grams = [torch.zeros(0, roots.rank, roots.rank).double().to(roots.device)]
+        for part in roots.batches(BATCH):
+            grams.extend(found.grams(part))
         return torch.cat(grams)
 
     @property
@@ -163,28 +194,27 @@ class GaussianPosterior:
         return GaussianPosterior(size, self.prior_precision, roots)
 
     @cached_property
-    def root(self):
-        """Upper triangular C (D, D) with C^T C = P."""
-        self._check_dense("root")
-        rows = sum(len(part) * part.rank for part in self.train_roots)
-        work = (rows + self.num_parameters) * self.num_parameters**2
-        if work > EXACT_WORK:
-            return linalg.cholesky_of_symmetric(self.precision, "precision").mT
-        stack = [part.dense().double().flatten(0, 1) for part in self.train_roots]
-        return torch.linalg.qr(torch.cat([self._prior_root(), *stack]), mode="r")[1]
+    def _dense(self):
+        self._check_dense("root_inverse")
+        if self._start is None or dense.rows_are_cheap(self):
+            return dense.dense_precision(self)
+        state, added = self._start
+        for roots in added:
+            state = state.updated(stacked(roots))
+        return state
 
-    @cached_property
+    @property
     def root_inverse(self):
-        """Upper triangular C^{-1} (D, D): its product with its transpose is P^{-1}."""
-        return torch.linalg.solve_triangular(
-            self.root, torch.eye(len(self.root)).to(self.root), upper=True
-        )
+        """X (D, D) with X X^T = P^{-1}. Raises ValueError above 20,000 parameters."""
+        return self._dense.inverse_root
 
-    def _prior_root(self):
-        if isinstance(self.prior_precision, float):
-            eye = torch.eye(self.num_parameters, dtype=torch.float64)
-            return math.sqrt(self.prior_precision) * eye.to(self.device)
-        return linalg.cholesky(self.prior_precision, "prior_precision").mT
+    def span_base(self, kind, evals=()):
+        """`frame.span_base` of this posterior, kept where nothing is evaluated."""
+        if evals:
+            return frame.span_base(self, kind, evals)
+        if kind not in self._spans:
+            self._spans[kind] = frame.span_base(self, kind, ())
+        return self._spans[kind]
 
     def _check_roots(self, roots):
         if roots.num_parameters != self.num_parameters:
@@ -195,10 +225,10 @@ class GaussianPosterior:
 
     def _check_dense(self, what):
         size = self.num_parameters
-        if size > MAX_DENSE:
+        if size > frame.MAX_DENSE:
             raise ValueError(
-                f"{what} is dense and must have at most {MAX_DENSE} parameters, got "
-                f"{size}: it would take {8e-9 * size**2:.1f} GB"
+                f"{what} is dense and must have at most {frame.MAX_DENSE} parameters, "
+                f"got {size}: it would take {8e-9 * size**2:.1f} GB"
             )
 
 
@@ -208,10 +238,15 @@ def shared_coordinates(post, *roots):
     Where all lie in the same basis, a determinant over all D parameters is the one
     over the basis: the directions left out know the prior only.
     """
+    if post.approximation is not None:
+        return post.seen(*roots)
     bases = [*post.train_roots, *roots]
     if not isinstance(post.prior_precision, float) or bases[0].basis is None:
         return post, *roots
     if not all(_same_basis(bases[0], other) for other in bases):
+        return post, *roots
+    if frame.is_small(post, roots[0], roots[1:]):
+        # A product with the basis would round equal rows apart.
         return post, *roots
     inner = post.reduced()
     if not post.train_roots:
@@ -219,64 +254,6 @@ def shared_coordinates(post, *roots):
             roots[0].reduced().num_parameters, post.prior_precision
         )
     return inner, *(part.reduced() for part in roots)
-
-
-def by_rows(roots):
-    """Whether products R_i X are affordable one by one.
-
-    They keep twice the digits of Gram blocks against a D x D matrix, which cost
-    Kronecker roots far less.
-    """
-    work = len(roots) * roots.rank * roots.num_parameters**2
-    return work <= EXACT_WORK or not isinstance(roots, KroneckerRoots)
-
-
-def marglik_precision(train_roots, theta_star):
-    """Scalar prior precision that maximises the Laplace marginal likelihood, a float.
-
-    theta_star (D,) are the fitted parameters, in the roots' order. The maximum is the
-    only root of delta (theta*)^T theta* = sum_i l_i / (l_i + delta) over the
-    eigenvalues l_i of the training Fisher information. Raises ValueError when there is none: theta* = 0
-    (delta would be infinite) or no information at all (delta would be 0).
-    """
-    theta_star = as_tensor(theta_star, "theta_star", (train_roots.num_parameters,))
-    check_count(len(train_roots), "train_roots")
-    squared_norm = float(theta_star.square().sum())
-    if squared_norm == 0.0:
-        raise ValueError(
-            "theta_star must not be zero: the marginal likelihood then grows with the "
-            "prior precision without end"
-        )
-    eigenvalues = _fisher_eigenvalues(train_roots)
-    if len(eigenvalues) == 0:
-        raise ValueError(
-            "train_roots must carry information, got a zero Fisher information: the "
-            "marginal likelihood then has its maximum at prior precision 0"
-        )
-
-    def excess(log_delta):
-        delta = math.exp(log_delta)
-        shares = eigenvalues / (eigenvalues + delta)
-        return delta * squared_norm - float(shares.sum())
-
-    # One eigenvalue alone gives a lower end in closed form; the rank an upper end.
-    largest = float(eigenvalues.max())
-    low = (2 / squared_norm) / (1 + math.sqrt(1 + 4 / (largest * squared_norm)))
-    high = len(eigenvalues) / squared_norm
-    return math.exp(brentq(excess, math.log(low) - 1, math.log(high) + 1, xtol=1e-14))
-
-
-def _fisher_eigenvalues(roots):
-    """Positive eigenvalues of the sum of F_i, without those that are rounding."""
-    roots = roots.reduced()
-    count = len(roots) * roots.rank
-    if count < roots.num_parameters:
-        matrix = roots.cross(roots).double().reshape(count, count)
-    else:
-        matrix = roots.fisher_sum()
-    values = torch.linalg.eigvalsh(matrix)
-    floor = len(values) * torch.finfo(torch.float64).eps * values.max()
-    return values[values > floor.clamp(min=0.0)]
 
 
 def _checked_prior(prior_precision, num_parameters):
