@@ -1,6 +1,7 @@
-"""Time fimlib beside its peers: python benchmarks/run.py [--only WORD] [--peers PYTHON].
+"""Time fimlib beside its peers: python benchmarks/run.py [--only WORD].
 
-Every side runs in a process of its own with MKL_DYNAMIC=FALSE. Outputs are compared
+Every side runs in a process of its own with MKL_DYNAMIC=FALSE and one thread (threads
+that wait for each other on a shared machine burn CPU-seconds). Outputs are compared
 before times are; a side that does a few samples of the work is scaled up and marked
 "extrapolated". A peer that is not installed is skipped with the reason. Prints a
 Markdown table and writes results.json beside this file.
@@ -95,14 +96,14 @@ def run_side(name, folder):
     (folder / f"{name}.json").write_text(json.dumps(report))
 
 
-def side(name, folder, python):
+def side(name, folder, python, threads="1"):
     """Run one side in a process of its own, once; its report."""
     path = folder / f"{name}.json"
     if not path.exists():
         command = [python, str(HERE / "run.py"), "--side", name, str(folder)]
         done = subprocess.run(
             command,
-            env=os.environ | {"MKL_DYNAMIC": "FALSE"},
+            env=os.environ | {"MKL_DYNAMIC": "FALSE", "OMP_NUM_THREADS": threads},
             capture_output=True,
             text=True,
             timeout=300,
@@ -152,7 +153,7 @@ def gemm_rate(size=1500):
 
 
 def rates(counts=(1_000, 60_000)):
-    """The EIG against the rate of matrix products, measured alternately in a process."""
+    """The EIG against the rate of matrix products, measured in turn in one process."""
     rows = []
     for count in counts:
         score, found = jobs.eig_ours(count), []

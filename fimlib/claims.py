@@ -5,11 +5,14 @@ The ledger page, the errata page and ``fimlib verify`` all come from these recor
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import platform
 import time
 from datetime import UTC, datetime
 from importlib.metadata import version
+
+import torch
 
 from fimlib import proof
 from fimlib.derivations import modules
@@ -48,7 +51,19 @@ def select(ids=()) -> list[Claim]:
 
 def check(claim: Claim) -> proof.Report:
     """Decide every step, numeric check and mutant of a claim."""
-    return proof.run(claim.derive(), claim.id)
+    with one_thread():
+        return proof.run(claim.derive(), claim.id)
+
+
+@contextlib.contextmanager
+def one_thread():
+    """Torch on one thread: the problems are tiny, and threads would only wait."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def show(id: str) -> Markdown:

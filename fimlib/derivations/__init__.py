@@ -2,7 +2,17 @@
 
 from importlib import import_module
 
-MODULES = ("blr", "sylvester", "bald", "eig", "trace", "batch", "epig", "bait")
+MODULES = (
+    "blr",
+    "sylvester",
+    "bald",
+    "eig",
+    "trace",
+    "batch",
+    "epig",
+    "epig_upper",
+    "bait",
+)
 
 
 def modules():

@@ -84,13 +84,22 @@ def dense_precision(post):
     factor, info = torch.linalg.cholesky_ex(precision)
     rescue = _work(post) <= _RESCUE * EXACT_WORK
     if info == 0:
-        error = 100 * EPS * linalg.condition_number(factor)
+        error = 100 * EPS * _condition(post, factor)
         if error <= 1e-6 or not rescue:
             warn_if_inaccurate(error)
             return DensePrecision(2.0 * factor.diagonal().log().sum(), factor)
     if not rescue:
         linalg.cholesky_of_symmetric(precision, "precision")
     return _by_rows(post)
+
+
+def _condition(post, factor):
+    """A bound of cond(P) where that is small enough, else an estimate."""
+    if isinstance(post.prior_precision, float):
+        bound = float(post.precision.trace()) / post.prior_precision
+        if 100 * EPS * bound <= 1e-6:
+            return bound
+    return linalg.condition_number(factor)
 
 
 def _by_rows(post):
