@@ -8,7 +8,7 @@ READY := .venv/.installed
 PEERS := .venv-peers/bin/python
 PEERS_READY := .venv-peers/.installed
 
-.PHONY: book test verify figures rerun lab check peers-test clean help
+.PHONY: book test verify figures rerun lab check peers-test bench clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/:.*##/\t/'
@@ -40,6 +40,9 @@ $(PEERS_READY): pyproject.toml constraints.txt constraints-peers.txt
 
 peers-test: $(PEERS_READY) ## compare fimlib with laplace-torch, curvlinops and others
 	$(PEERS) -m pytest tests/peers -q -rs -o addopts= -W ignore -p no:cacheprovider
+
+bench: $(PEERS_READY) ## time fimlib beside its peers (some minutes)
+	$(PEERS) benchmarks/run.py
 
 verify: $(READY) ## check every claim (asserts only)
 	.venv/bin/fimlib verify
