@@ -135,6 +135,15 @@ def test_every_score_keeps_its_digits(name, prior):
     assert_accurate(pool, evals, train, prior, 1e-12 if prior >= 1e-4 else 1e-9)
 
 
+@pytest.mark.parametrize("prior", [1e-12, 1e-8, 1e-2])
+def test_training_rows_that_are_nearly_parallel(prior):
+    """A repeated example whose weights in the training rows are known to 1e-9 only."""
+    rows = dense_roots(2, seed=40).dense().clone()
+    rows[1] = rows[0] + 1e-7 * rows[1]
+    train, evals = FisherRoots.from_dense(rows), dense_roots(2, seed=20)
+    assert_accurate(FisherRoots.from_dense(rows), evals, train, prior, 1e-9)
+
+
 @pytest.mark.parametrize("prior", [1e-8, 1.0, 1e8])
 def test_a_matrix_prior_keeps_its_digits(prior):
     half = normal(11, 11, seed=3)
@@ -215,9 +224,10 @@ def test_gram_blocks_lose_at_most_100_eps_times_the_condition(
 def test_a_precision_that_loses_half_the_digits_is_announced(monkeypatch):
     pool, _, train = softmax_problem(2, 2)
     monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", 0)
-    post = GaussianPosterior.from_roots(train, 1e-12)
-    with pytest.warns(AccuracyWarning, match="relative error of.*raise the prior"):
-        eig(pool, post)
+    for these in (train, FisherRoots(train.dense())):
+        post = GaussianPosterior.from_roots(these, 1e-12)
+        with pytest.warns(AccuracyWarning, match="relative error of.*raise the prior"):
+            eig(pool, post)
     monkeypatch.undo()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

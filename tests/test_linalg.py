@@ -147,3 +147,53 @@ def test_schur_complement_factors_the_determinant():
         linalg.schur_complement(matrix, 5)
     with pytest.raises(ValueError, match="leading block must be invertible"):
         linalg.schur_complement(torch.zeros(2, 2), 1)
+
+
+def test_a_residual_is_known_to_its_own_last_digits():
+    """Of C - A B with C = A B up to rounding all but nothing is left."""
+    for scale in (1.0, 1e-12, 1e9):
+        a, b = normal(3, 7), normal(7, 5, seed=1)
+        b[2] *= scale
+        for c in (a @ b, a @ b + 1e-20 * normal(3, 5, seed=2), normal(3, 5, seed=2)):
+            with mpmath.workdps(60):
+                exact = mp_matrix(c) - mp_matrix(a) * mp_matrix(b)
+                exact = torch.tensor(exact.tolist(), dtype=torch.float64)
+            floor = 1e-30 * float((a.abs() @ b.abs()).max())
+            torch.testing.assert_close(
+                linalg.residual(c, a, b), exact, rtol=1e-14, atol=floor
+            )
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (3, 2), (7, 11)])
+@pytest.mark.parametrize("scale", [1e-150, 1e-8, 1.0, 1e8])
+def test_rows_factor_what_their_gram_matrix_would(shape, scale):
+    rows = scale * normal(*shape)
+    with mpmath.workdps(700):
+        half = mp_matrix(rows)
+        exact = mp_log_det(mpmath.eye(shape[0]) + half * half.T)
+    found = linalg.log_det_identity_plus_rows(rows).item()
+    assert found == pytest.approx(float(exact), rel=1e-13, abs=0)
+    factor, excess = linalg.identity_plus_factor(rows)
+    gram = torch.eye(shape[0], dtype=torch.float64) + rows @ rows.mT
+    torch.testing.assert_close(factor @ factor.mT, gram, rtol=1e-12, atol=1e-12)
+    assert (factor.triu(1) == 0).all() and (excess > 0).all()
+
+
+def test_rows_keep_a_small_direction_beside_a_large_one():
+    """Two rows whose sum is known to 1 and whose difference to 1e10."""
+    big = 1e10 * torch.tensor([[1.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
+    rows = big + torch.tensor([[0.0, 1.0], [0.0, -1.0]], dtype=torch.float64)
+    with mpmath.workdps(60):
+        half = mp_matrix(rows)
+        exact = float(mp_log_det(mpmath.eye(2) + half * half.T))
+    found = linalg.log_det_identity_plus_rows(rows).item()
+    assert found == pytest.approx(exact, rel=1e-14, abs=0)
+
+
+@pytest.mark.parametrize("exponent", [0, 4, 10])
+def test_a_condition_number_is_known_within_a_factor_of_two(exponent):
+    basis = torch.linalg.qr(normal(37, 37))[0]
+    values = torch.logspace(0, exponent, 37, dtype=torch.float64)
+    matrix = basis * values @ basis.mT
+    found = linalg.condition_number(torch.linalg.cholesky((matrix + matrix.mT) / 2))
+    assert 10**exponent / 2 <= found <= 2 * 10**exponent

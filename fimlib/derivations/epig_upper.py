@@ -5,17 +5,15 @@ from __future__ import annotations
 import torch
 
 from fimlib import information
-from fimlib.derivations.draws import gap
-from fimlib.derivations.eig import I_R, TIGHT, P, R, dense
+from fimlib.derivations.eig import I_R, TIGHT, P, R
 from fimlib.derivations.epig import (
     CHAPTER,
     F_BAR,
     F_E,
     I_M,
-    PROBLEMS,
     ROOT_E,
     Q,
-    dense_conditional,
+    dense_jepig,
     mean,
     predictive_problem,
 )
@@ -172,14 +170,7 @@ def t50():
 
 
 def dense_upper(function, rng):
-    worst = 0.0
-    for sizes in PROBLEMS:
-        roots, evals, post = predictive_problem(rng, *sizes)
-        p, f_e = post.precision.numpy(), dense(evals).mean(0)
-        start = dense_conditional(f_e, 0, p)
-        truth = [start - dense_conditional(f_e, f, p) for f in dense(roots)]
-        worst = max(worst, gap(function(roots, evals, post), truth))
-    return worst
+    return dense_jepig(function, rng, combine=np.mean)
 
 
 def chain_of_scores(roots, eval_roots, post):

@@ -62,8 +62,6 @@ class RowSpan:
         self.refine = refine and self.inner > 0
         self.basis = basis
         outside = self._outside(evals)
-        norms = outside.norm(dim=1, keepdim=True)
-        outside = outside / torch.where(norms > 0, norms, 1.0)
         if len(outside):
             more = torch.linalg.qr(torch.cat([basis, outside.mT], dim=1))[0]
             self.basis = torch.cat([basis, more[:, self.inner :]], dim=1)
@@ -83,7 +81,9 @@ class RowSpan:
             return rows - (rows @ basis) @ basis.mT
         flat = rows.flatten(0, -2)
         train, inverse = self.train.to(rows), self.inverse.to(rows)
-        for _ in range(3):
+        # The first residual lies in the span of T but for rounding; a second one leaves
+        # nothing of it where T is ill-conditioned.
+        for _ in range(2):
             flat = linalg.residual(flat, flat @ inverse, train)
         return flat.view_as(rows)
 
