@@ -51,14 +51,16 @@ class Step:
         if isinstance(self.lhs, (sympy.Basic, sympy.MatrixBase)):
             return self._by_sympy(rng)
         try:
-            proved = self._prove()
-            reason = "" if proved else "not provable by the reason given"
-        except (ValueError, TypeError, NotImplementedError, ArithmeticError) as error:
-            proved, reason = False, str(error)
-        counterexample = compare(self.lhs, self.rhs, self.relation, rng)
+            proved, reason = self._prove(), "not provable by the reason given"
+        except Exception as error:  # whatever broke, nothing was proved
+            proved, reason = False, f"{type(error).__name__}: {error}"
+        try:
+            counterexample = compare(self.lhs, self.rhs, self.relation, rng)
+        except Exception as error:  # no value to compare, so no second opinion
+            return Outcome(False, ALL, f"{type(error).__name__}: {error}")
         if counterexample is not None:
             return Outcome(False, ALL, f"false {counterexample}", refuted=True)
-        return Outcome(bool(proved), ALL, reason)
+        return Outcome(bool(proved), ALL, "" if proved else reason)
 
     def _prove(self):
         rules = tuple(r for r in self.by if isinstance(r, Rule))
@@ -163,7 +165,7 @@ class Check:
     def decide(self, rng):
         try:
             residual = float(self.test(self.subject, rng))
-        except (ArithmeticError, ValueError, RuntimeError, TypeError) as error:
+        except Exception as error:  # whatever broke, the check has not held
             return Outcome(False, self.kind, f"{type(error).__name__}: {error}")
         ok = bool(np.isfinite(residual) and residual <= self.tolerance)
         word = "z-score" if self.kind == MONTE_CARLO else "worst residual"
