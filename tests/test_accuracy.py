@@ -135,13 +135,14 @@ def test_every_score_keeps_its_digits(name, prior):
     assert_accurate(pool, evals, train, prior, 1e-12 if prior >= 1e-4 else 1e-9)
 
 
+@pytest.mark.parametrize("gap", [1e-3, 1e-7])
 @pytest.mark.parametrize("prior", [1e-12, 1e-8, 1e-2])
-def test_training_rows_that_are_nearly_parallel(prior):
-    """A repeated example whose weights in the training rows are known to 1e-9 only."""
+def test_nearly_parallel_training_rows_cost_their_condition_number(prior, gap):
+    """Their span is known to eps / gap, and so is what lies outside of it."""
     rows = dense_roots(2, seed=40).dense().clone()
-    rows[1] = rows[0] + 1e-7 * rows[1]
-    train, evals = FisherRoots.from_dense(rows), dense_roots(2, seed=20)
-    assert_accurate(FisherRoots.from_dense(rows), evals, train, prior, 1e-9)
+    rows[1] = rows[0] + gap * rows[1]
+    pool, evals = FisherRoots.from_dense(rows), dense_roots(2, seed=20)
+    assert_accurate(pool, evals, pool, prior, 100 * 2.2e-16 / gap)
 
 
 @pytest.mark.parametrize("prior", [1e-8, 1.0, 1e8])
