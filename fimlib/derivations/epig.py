@@ -198,6 +198,7 @@ def t27():
     f_sum = Let("F_E", ROOT_E.T * ROOT_E)
     after_eval = (P + f_sum).I
     shared = R * (before - after_eval) * R.T
+    known = Let("N_E", I_R + R * after_eval * R.T)
 
     def g(x):
         return HALF * logdet(Q + x) - HALF * logdet(Q)
@@ -243,12 +244,10 @@ def t27():
                 Multiplicative(Q, P.I),
             ),
             eq(
-                HALF * logdet(I_R + (I_R + R * after_eval * R.T).I * shared),
-                r"one Gram block of $P^{-1}-(P+F_E)^{-1}$: no difference of two EIGs",
-                Multiplicative(
-                    I_R + R * after_eval * R.T,
-                    I_R + (I_R + R * after_eval * R.T).I * shared,
-                ),
+                HALF * logdet(I_R + known.I * shared),
+                r"one Gram block of $P^{-1}-(P+F_E)^{-1}$, whitened by "
+                r"$N_E=I_r+R(P+F_E)^{-1}R^\top$: no difference of two EIGs",
+                Multiplicative(known, I_R + known.I * shared),
             ),
         ),
     ]
