@@ -9,7 +9,7 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _SUBMODULES = (
-    "linalg", "families", "blr", "fisher", "posterior", "information",
+    "linalg", "families", "blr", "fisher", "posterior", "information", "dual",
     "predictive", "proof", "records", "derivations", "claims",
     "experiments", "plotting", "illustrations",
 )  # fmt: skip

@@ -233,3 +233,16 @@ def test_a_precision_that_loses_half_the_digits_is_announced(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         eig(pool, GaussianPosterior.from_roots(train, 1e-12))
+
+
+def test_many_training_examples_make_up_for_a_small_prior(monkeypatch):
+    """P is well-conditioned although the prior alone would not be: no warning."""
+    monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", 0)
+    monkeypatch.setattr("fimlib.posterior.dense._RESCUE", 0)
+    pool, _, train = dense_problem(23, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        value = eig(pool, GaussianPosterior.from_roots(train, 1e-9))
+    monkeypatch.undo()
+    expected = eig(pool, GaussianPosterior.from_roots(train, 1e-9))
+    torch.testing.assert_close(value, expected, rtol=1e-11, atol=0)

@@ -7,8 +7,8 @@ from cases import dense_roots, fishers, normal, softmax_roots
 from fimlib.dual import fisher_product, fisher_trace, gram_matrix, log_det_fisher
 from fimlib.fisher import FisherRoots, LayeredRoots, NetworkRoots, network_roots
 from fimlib.fisher import network as network_module
-from fimlib.information import batch_eig
-from fimlib.posterior import AccuracyWarning, GaussianPosterior
+from fimlib.information import batch_eig, scores
+from fimlib.posterior import AccuracyWarning, GaussianPosterior, frame
 
 
 def perceptron():
@@ -138,3 +138,95 @@ def test_what_is_too_large_both_ways_is_refused_with_its_size(monkeypatch):
         gram_matrix(dense_roots(3))
     with pytest.raises(ValueError, match=r"got 14 rows and 11 parameters"):
         log_det_fisher(dense_roots(7))
+
+
+def brute_precision(train, prior):
+    eye = torch.eye(train.num_parameters, dtype=torch.float64)
+    return prior * eye + fishers(train).sum(0)
+
+
+def force(monkeypatch, kind):
+    """Make every score go one way: by rows, by their products, in D x D."""
+    kind_of = frame.kind_of
+
+    def forced(post, pool, evals):
+        return kind if post.train_roots or evals else kind_of(post, pool, evals)
+
+    monkeypatch.setattr(frame, "kind_of", forced)
+
+
+@pytest.mark.parametrize("make", [dense_roots, softmax_roots])
+@pytest.mark.parametrize("refine", [True, False])
+@pytest.mark.parametrize("kind", ["rows", "gram", "dense"])
+def test_all_ways_give_the_same_scores(monkeypatch, kind, make, refine):
+    pool, evals, train = make(7, seed=1), make(2, seed=20), make(2, seed=40)
+    expected = scores(pool, GaussianPosterior.from_roots(train, 0.7), evals, True)
+    force(monkeypatch, kind)
+    if not refine:
+        monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", 0)
+    post = GaussianPosterior.from_roots(train, 0.7)
+    found = scores(pool, post, evals, pairwise=True)
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values, rtol=1e-9, atol=1e-13)
+    torch.testing.assert_close(
+        post.log_det_precision,
+        torch.linalg.slogdet(brute_precision(train, 0.7))[1],
+        rtol=1e-11,
+        atol=0,
+    )
+
+
+def test_hundreds_of_thousands_of_parameters_and_few_training_roots():
+    """The same numbers as in the few coordinates that hold everything."""
+    size, few = 200_003, 17
+    small = [normal(count, 2, few, seed=count) for count in (5, 3, 2)]
+    place = torch.arange(few) * 11_003
+    big = [torch.zeros(*x.shape[:2], size, dtype=torch.float64) for x in small]
+    for wide, narrow in zip(big, small, strict=True):
+        wide[..., place] = narrow
+    pool, evals, train = (FisherRoots.from_dense(x) for x in big)
+    post = GaussianPosterior.from_roots(train, 1e-3)
+    found = scores(pool, post, evals, pairwise=True)
+    pool, evals, train = (FisherRoots.from_dense(x) for x in small)
+    inner = GaussianPosterior.from_roots(train, 1e-3)
+    for name, values in scores(pool, inner, evals, pairwise=True).items():
+        torch.testing.assert_close(found[name], values, rtol=1e-10, atol=0)
+    rest = (size - few) * math.log(1e-3)
+    assert post.log_det_precision.item() == pytest.approx(
+        inner.log_det_precision.item() + rest, rel=1e-12
+    )
+
+
+def test_a_wide_last_layer_needs_no_matrix_of_its_parameters():
+    """D = 101 x 300: products of features and of outputs, in float64."""
+    make = [softmax_roots(n, classes=101, width=299, seed=n) for n in (3, 2, 5)]
+    pool, evals, train = make
+    post = GaussianPosterior.from_roots(train, 1.0)
+    found = scores(pool, post, evals)
+    rows = torch.cat([part.dense().flatten(0, 1) for part in (train, pool[:1])])
+    gram = torch.eye(len(rows), dtype=torch.float64) + rows @ rows.mT
+    count = len(train) * train.rank
+    value = (
+        torch.linalg.slogdet(gram)[1] - torch.linalg.slogdet(gram[:count, :count])[1]
+    )
+    torch.testing.assert_close(found["eig_log_det"][0], value / 2, rtol=1e-8, atol=0)
+    assert (found["jepig_log_det"] <= found["eig_log_det"]).all()
+
+
+@pytest.mark.parametrize("exact_work", [0, 10**9])
+def test_networks_are_scored_through_inner_products(monkeypatch, exact_work):
+    """Layers' factors give them: before any data, and after some."""
+    monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", exact_work)
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2)
+    )
+    roots = network_roots(model, normal(7, 3))
+    rows = FisherRoots(roots.dense())
+    empty = GaussianPosterior.isotropic(roots.num_parameters, 0.7)
+    for post in (empty, GaussianPosterior.from_roots(roots[:2], 0.7)):
+        expected = torch.linalg.inv(
+            brute_precision(rows[: 2 * (post is not empty)], 0.7)
+        )
+        grams = rows.dense() @ expected @ rows.dense().mT
+        torch.testing.assert_close(post.gram(roots), grams, rtol=1e-9, atol=1e-11)

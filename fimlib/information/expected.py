@@ -138,13 +138,19 @@ def _scores(roots, post, eval_roots, wanted):
     count = None if eval_roots is None else len(eval_roots)
     frame = frame_of(post, roots, eval_roots)
     matrices = Matrices(frame)
-    parts = {name: [] for name in wanted}
+    # Made first: small results kept between large temporaries would pin memory.
+    like = {"dtype": torch.float64, "device": roots.device}
+    found = {name: torch.empty(len(roots), **like) for name in wanted}
+    start = 0
     for part in roots.batches(BATCH):
+        m = None if frame.m is None else frame.m.to(part.device)
         for formulas in _formulas(frame, matrices, part):
-            m = None if frame.m is None else frame.m.to(part.device)
-            for name, values in scores_of(formulas, m, count, set(wanted)).items():
-                parts[name].append(values)
-    return {name: torch.cat(values) for name, values in parts.items()}
+            scored = scores_of(formulas, m, count, set(wanted))
+            end = start + len(scored[wanted[0]])
+            for name, values in scored.items():
+                found[name][start:end] = values
+            start = end
+    return found
 
 
 def _formulas(frame, matrices, part):

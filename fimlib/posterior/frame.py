@@ -92,11 +92,17 @@ def kind_of(post, pool, evals):
     pool_rows = 0 if pool is None else num_rows(pool)
     fits = size <= MAX_DENSE
     if isinstance(post.prior_precision, float):
+        inner = max(count, 0 if pool is None else pool.rank)
+        work = (count + pool_rows) * min(inner, size) * size
         few = count < size and count * size <= MAX_DENSE**2
         roots = [*post.train_roots, *evals, *([] if pool is None else [pool])]
+        few &= count > 0 or pool_rows * size <= dense.EXACT_WORK
         factored = all(_is_factored(one) for one in roots)
-        if not count or is_small(post, pool, evals) or (few and not factored):
+        if work <= dense.EXACT_WORK or (few and not factored):
             return "rows"
+        if not count:
+            # The rows of Kronecker roots are known without D; others have products.
+            return "rows" if pool.kronecker else "gram"
         dense_work = size**3 + (0 if pool is None else len(pool)) * size**2
         gram_work = 10 * count**3 + pool_rows * count**2
         if count < size and count <= MAX_DENSE and (gram_work < dense_work or not fits):
@@ -137,14 +143,6 @@ def span_base(post, kind, evals):
     outer = span.eval_anchors.shape[1] - span.inner
     x = torch.block_diag(x, torch.eye(outer).to(x) / math.sqrt(prior))
     return span, x, torch.log1p(values / prior).sum()
-
-
-def is_small(post, pool, evals):
-    """Whether everything may be done on rows of D numbers."""
-    count = num_rows(*post.train_roots, *evals)
-    pool_rows = 0 if pool is None else num_rows(pool)
-    size = post.num_parameters
-    return (count + pool_rows) * min(count, size) * size <= dense.EXACT_WORK
 
 
 def _is_factored(roots):

@@ -245,9 +245,6 @@ def shared_coordinates(post, *roots):
         return post, *roots
     if not all(_same_basis(bases[0], other) for other in bases):
         return post, *roots
-    if frame.is_small(post, roots[0], roots[1:]):
-        # A product with the basis would round equal rows apart.
-        return post, *roots
     inner = post.reduced()
     if not post.train_roots:
         inner = GaussianPosterior.isotropic(

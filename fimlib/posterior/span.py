@@ -122,7 +122,9 @@ class GramSpan:
 
     def __init__(self, train_roots, evals):
         self.roots = [_held(one) for one in (*train_roots, *evals)]
-        gram = torch.cat([self._products(part).flatten(0, 1) for part in self.roots])
+        none = torch.zeros(0, num_rows(*self.roots), dtype=torch.float64)
+        gram = [self._products(part).flatten(0, 1) for part in self.roots]
+        gram = torch.cat([none.to(self.roots[0].device), *gram]) if gram else none
         values, vectors = torch.linalg.eigh((gram + gram.mT) / 2)
         kept = values > len(values) * EPS * values[-1:].clamp(min=0.0)
         values, vectors = values[kept], vectors[:, kept]
@@ -138,7 +140,9 @@ class GramSpan:
         return 100 * EPS * condition
 
     def _products(self, part):
-        return torch.cat([part.cross(one).flatten(2).double() for one in self.roots], 2)
+        none = torch.zeros(len(part), part.rank, 0, dtype=torch.float64)
+        found = [part.cross(one).flatten(2).double() for one in self.roots]
+        return torch.cat([none.to(part.device), *found], dim=2)
 
     def coordinates(self, part):
         """(M, r, k) in the span, and a root of what is left over, (M, r, r)."""
