@@ -8,7 +8,7 @@ READY := .venv/.installed
 PEERS := .venv-peers/bin/python
 PEERS_READY := .venv-peers/.installed
 
-.PHONY: book test verify figures rerun lab check peers-test bench clean help
+.PHONY: book test verify figures rerun lab check peers-test bench mutants clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/:.*##/\t/'
@@ -44,12 +44,16 @@ peers-test: $(PEERS_READY) ## compare fimlib with laplace-torch, curvlinops and 
 bench: $(PEERS_READY) ## time fimlib beside its peers (some minutes)
 	$(PEERS) benchmarks/run.py
 
+mutants: $(READY) ## break fimlib on purpose and count what goes unnoticed (long)
+	$(PY) tools/mutants.py
+
 verify: $(READY) ## check every claim (asserts only)
 	.venv/bin/fimlib verify
 
 figures: $(READY) ## draw the figures again from the records
 	.venv/bin/fimlib figure 2
 	.venv/bin/fimlib figure 3
+	.venv/bin/fimlib figure map
 
 rerun: $(READY)  ## run one chapter's notebook again: make rerun CHAPTER=06
 	$(PY) tools/run_notebooks.py $(CHAPTER)

@@ -9,6 +9,11 @@ MISSING = (
     "*The ledger was not run in this build: `make book` runs it on your machine "
     "first, and `fimlib verify` prints it at any time.*"
 )
+STATUS = {
+    "pass": "✓\u00a0pass",
+    "fail": "✗\u00a0**fail**",
+    "no records": "–\u00a0no records",  # nothing failed, not everything was decided
+}
 COLUMNS = ["claim", "result", "about", "verdict", "steps", "checks", "mutants"]
 
 
@@ -21,7 +26,7 @@ def count(items, good):
 def row(claim, link=None):
     cells = [
         f"[{claim['id']}]({link})" if link else claim["id"],
-        "✓\u00a0pass" if claim["status"] == "pass" else "✗\u00a0**fail**",
+        STATUS[claim["status"]],
         claim["title"].replace("|", r"\|"),
         claim["verdict"],
         count(claim["steps"], "ok"),
@@ -48,10 +53,10 @@ def failures(claim):
         if not step["ok"]:
             yield f"step not decided: {step['statement']} ({step['reason']})"
     for check in claim["checks"]:
-        if not check["ok"]:
+        if not check["ok"] and not check.get("absent"):
             yield f"check {check['name']}: {check['detail']}"
     for mutant in claim["mutants"]:
-        if not mutant["rejected"]:
+        if not mutant["rejected"] and not mutant.get("absent"):
             yield f"mutant not rejected: {mutant['name']}"
 
 

@@ -29,13 +29,20 @@ def as_tensor(value, name, shape=None, dtype=torch.float64):
     tensor = tensor.detach().to(dtype)
     if shape is not None:
         check_shape(tensor, name, shape)
-    if not torch.isfinite(tensor).all():
+    if not _is_finite(tensor):
         bad = int((~torch.isfinite(tensor)).sum())
         raise ValueError(
             f"{name} must be finite, got {bad} NaN or infinite entries in shape "
             f"{tuple(tensor.shape)}"
         )
     return tensor
+
+
+def _is_finite(tensor):
+    """Whether all entries are finite: one pass, and no temporary of their size."""
+    if not tensor.numel():
+        return True
+    return bool(torch.isfinite(torch.stack(torch.aminmax(tensor))).all())
 
 
 def check_shape(tensor, name, shape):

@@ -97,6 +97,7 @@ def _tally(outcomes):
     kinds = {}
     for _, o in outcomes:
         key = o.kind if o.ok else f"FAILED {o.kind}"
+        key = "not decided (records not found)" if o.absent else key
         kinds[key] = kinds.get(key, 0) + 1
     return ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "none"
 
@@ -132,21 +133,32 @@ def _entry(claim, report, seconds):
         for s, o in report.steps
     ]
     checks = [
-        {"name": c.name, "kind": o.kind, "ok": o.ok, "detail": o.detail}
+        {"name": c.name, "kind": o.kind, "ok": o.ok, "detail": o.detail} | _absence(o)
         for c, o in report.checks
     ]
     mutants = [
-        {"name": m.name, "rejected": o.ok, "detail": o.detail}
+        {"name": m.name, "rejected": o.ok, "detail": o.detail} | _absence(o)
         for m, o in report.mutants
     ]
     return {
         "id": claim.id,
         "title": claim.title,
         "verdict": claim.verdict,
-        "status": "pass" if report.ok else "fail",
+        "status": _status(report),
         "chapter": claim.chapter,
         "seconds": round(seconds, 2),
         "steps": steps,
         "checks": checks,
         "mutants": mutants,
     }
+
+
+def _status(report):
+    """pass, fail, or no records: nothing failed, but not everything was decided."""
+    if not report.ok:
+        return "fail"
+    return "no records" if report.absent else "pass"
+
+
+def _absence(outcome):
+    return {"absent": True} if outcome.absent else {}

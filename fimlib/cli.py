@@ -43,6 +43,13 @@ def verify(
         raise typer.Exit(1)
 
 
+_STATUS = {
+    "pass": "[green]pass[/]",
+    "fail": "[red]FAIL[/]",
+    "no records": "[yellow]no records[/]",
+}
+
+
 def _print_record(record):
     from rich.console import Console
     from rich.table import Table
@@ -51,7 +58,6 @@ def _print_record(record):
     table = Table("claim", "statement", "steps", "checks", "mutants", "verdict", "")
     failures = []
     for c in record["claims"]:
-        good = c["status"] == "pass"
         table.add_row(
             c["id"],
             c["title"],
@@ -59,7 +65,7 @@ def _print_record(record):
             str(len(c["checks"])),
             f"{sum(m['rejected'] for m in c['mutants'])}/{len(c['mutants'])}",
             c["verdict"],
-            "[green]pass[/]" if good else "[red]FAIL[/]",
+            _STATUS[c["status"]],
         )
         failures += _failures(c)
     console.print(table)
@@ -75,36 +81,47 @@ def _failures(c):
         if not s["ok"]:
             yield f"{c['id']} step {i} ({s['reason']}): {s['detail']}"
     for s in c["checks"]:
-        if not s["ok"]:
+        if s.get("absent"):
+            yield f"{c['id']} not decided: {s['name']}: {s['detail']}"
+        elif not s["ok"]:
             yield f"{c['id']} check {s['name']}: {s['detail']}"
     for m in c["mutants"]:
-        if not m["rejected"]:
+        if not m["rejected"] and not m.get("absent"):
             yield f"{c['id']} mutant not rejected: {m['name']}"
 
 
 @app.command()
 def figure(
-    name: Annotated[str, typer.Argument(help="2 or 3")],
+    name: Annotated[str, typer.Argument(help="2, 3, top, ... or map")],
     out: Annotated[Path | None, typer.Option(help="folder (figures)")] = None,
 ):
-    """Draw a figure again from the recorded numbers."""
-    from fimlib import plotting
+    """Draw a figure again, from the recorded numbers or the registry of methods."""
+    if name == "map":
+        from fimlib.illustrations_lens import map_of_methods
 
-    for path in plotting.figure(name, out):
+        paths = map_of_methods().write(Path(out or "figures") / "map-of-methods")
+    else:
+        from fimlib import plotting
+
+        paths = plotting.figure(name, out)
+    for path in paths:
         typer.echo(path)
 
 
 @app.command()
 def run(
-    name: Annotated[str, typer.Argument(help="fig23")],
+    name: Annotated[str, typer.Argument(help="fig23, fig23-studies")],
     data: Annotated[str, typer.Option(help="embedded or mnist")] = "embedded",
     seeds: Annotated[str, typer.Option(help="0, 0,2 or 0..4")] = "0",
+    eval_size: Annotated[int | None, typer.Option(help="evaluation points")] = None,
     out: Annotated[Path | None, typer.Option(help="folder (figures/data)")] = None,
 ):
     """Run an experiment; a killed run goes on where it stopped."""
     from fimlib import experiments
 
-    path = experiments.run(name, data=data, seeds=parse_seeds(seeds), out=out)
+    path = experiments.run(
+        name, data=data, seeds=parse_seeds(seeds), eval_size=eval_size, out=out
+    )
     typer.echo(path)
 
 
@@ -130,6 +147,44 @@ def data():
 
     for line in status():
         typer.echo(line)
+
+
+@app.command()
+def methods(
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+):
+    """List the methods of data selection: what each estimates, and how."""
+    import json
+
+    from fimlib.selection import registry
+
+    if as_json:
+        typer.echo(json.dumps(registry.records(), indent=2, ensure_ascii=False))
+    else:
+        _print_methods(registry.methods())
+
+
+def _print_methods(found):
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = [("method", "information", "space", "matrix", "form", "optimiser", "call")]
+    rows += [
+        (m.name, m.quantity, m.space, m.matrix, m.aggregation, m.optimiser,
+         m.call.removeprefix("fimlib."))
+        for m in found
+    ]  # fmt: skip
+    console = Console()
+    if console.is_terminal:
+        table = Table(*rows[0])
+        for row in rows[1:]:
+            table.add_row(*row)
+        console.print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(w) for cell, w in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
 
 
 def main():

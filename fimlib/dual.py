@@ -74,8 +74,8 @@ def fisher_trace(roots):
     for part in roots.batches(BATCH):
         if isinstance(part, LayeredRoots):
             for gradients, inputs, bias in part.layers:
-                norms = inputs.double().square().sum(1) + bias
-                total += norms @ gradients.double().square().sum((1, 2))
+                norms = _squared_norm(inputs) + bias
+                total += norms @ _squared_norm(gradients.flatten(1))
         else:
             grams = part.self_gram().double()
             total += grams.diagonal(dim1=1, dim2=2).sum()
@@ -105,6 +105,11 @@ def fisher_product(roots, vectors):
             else:
                 total[:, k] += _by_rows(part, vector)
     return total
+
+
+def _squared_norm(rows):
+    """Of each row, in its own dtype; their sums are taken in float64."""
+    return torch.linalg.vecdot(rows, rows).double()
 
 
 def _checked_count(roots):

@@ -59,6 +59,24 @@ def test_unknown_names_get_one_line_that_lists_the_valid_ones(args, names, tmp_p
     assert not any(tmp_path.iterdir())
 
 
+def test_methods_prints_a_plain_table_and_json_without_torch(tmp_path):
+    result = fimlib("methods")
+    assert result.returncode == 0, result.stderr
+    heading, *rows = result.stdout.splitlines()
+    assert heading.startswith("method ")
+    assert any(row.startswith("BAIT ") and "selection.bait" in row for row in rows)
+    record = json.loads(fimlib("methods", "--json").stdout)
+    assert [r["name"] for r in record] == [row.split("  ")[0] for row in rows]
+    code = (
+        "import sys; from typer.testing import CliRunner; from fimlib.cli import app;"
+        "CliRunner().invoke(app, ['methods']); print('torch' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stdout.strip() == "False", run.stderr
+    paths = fimlib("figure", "map", "--out", str(tmp_path)).stdout.split()
+    assert [p.rpartition(".")[2] for p in paths] == ["svg", "png"]
+
+
 def test_data_lists_the_sets():
     result = fimlib("data")
     assert result.returncode == 0, result.stderr

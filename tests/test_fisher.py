@@ -161,6 +161,27 @@ def test_chunked_passes_give_what_one_pass_gives(monkeypatch):
         torch.testing.assert_close(left, right, rtol=1e-13, atol=1e-14)
 
 
+@pytest.mark.parametrize(
+    ("columns", "span", "in_cache"), [(12, 3, 24), (7, 5, 7), (768, 16, 2**18)]
+)
+def test_kronecker_products_in_tiles(monkeypatch, columns, span, in_cache):
+    """5 outputs make 15 pairs, 10 of them in the basis; 12 features, 7 examples."""
+    monkeypatch.setattr("fimlib.fisher.kronecker._COLUMNS", columns)
+    monkeypatch.setattr("fimlib.fisher.kronecker._SPAN", span)
+    monkeypatch.setattr("fimlib.fisher.kronecker._IN_CACHE", in_cache)
+    roots = softmax_roots(M, classes=5, width=11)
+    for one in (roots, roots.reduced()):
+        size, rows = one.num_parameters, one.dense()
+        matrix = normal(size, size, seed=3)
+        matrix = matrix + matrix.mT
+        found = one.gram_of_symmetric(matrix), one.fisher_sum()
+        expected = rows @ matrix @ rows.mT, fishers(one).sum(0)
+        for left, right in zip(found, expected, strict=True):
+            torch.testing.assert_close(left, right, rtol=1e-12, atol=1e-13)
+    assert len(roots[:0].gram_of_symmetric(torch.eye(60).double())) == 0
+    assert not roots[:0].fisher_sum().any()
+
+
 def test_reduced_coordinates_lose_nothing():
     roots = softmax_roots(M)
     reduced = roots.reduced()

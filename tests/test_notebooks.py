@@ -18,7 +18,7 @@ VOLATILE = re.compile(
     r"|(^|[\s'\"(=])/(\w+/)+|\blocalhost\b"  # a path or host of one machine
     r"|\d(\.\d+)? ?(ms|µs|seconds)\b"  # a time
 )
-LABEL = re.compile(r"^\(([^)\s]+)\)=|:(?:label|name): *(\S+)|name: ([^\s,}]+)", re.M)
+LABEL = re.compile(r"^\(([^)\s]+)\)=|:(?:label|name): *(\S+)|^ +name: (\S+)$", re.M)
 
 
 def code_cells(path):

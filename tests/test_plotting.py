@@ -7,6 +7,7 @@ import pytest
 from fimlib import plotting, records
 from fimlib.experiments import ranking
 from fimlib.plotting import FigureError
+from fimlib.plotting_fig23 import FIGURES
 
 
 def columns(count=120, seed=0):
@@ -19,7 +20,33 @@ def columns(count=120, seed=0):
         "eig_log_det": score,
         "eig_trace": score * np.exp(score),
     }
+    baselines = ("predictive_entropy", "softmax_entropy", "trace_fisher")
+    found |= {name: score / 7 * np.exp(draw.normal(size=count)) for name in baselines}
     return found | {name: 9 - score for name in ranking.PROXIES}
+
+
+MAIN = [name for name, (_, study) in FIGURES.items() if not study]
+
+
+def epochs(seeds=(0, 1)):
+    draw = np.random.default_rng(0)
+    names = ("trace_fisher_train", "eig_log_det_q25", "spearman_log_det")
+    return {
+        "seed": np.repeat(seeds, 3),
+        "epochs": np.tile([5, 20, 46], len(seeds)),
+        "stopped": np.tile([0, 1, 0], len(seeds)),
+    } | {name: draw.random(3 * len(seeds)) for name in names}
+
+
+def bias(seeds=(0, 1)):
+    rows = [
+        (seed, score, samples, 0.1 + 1 / samples)
+        for seed in seeds
+        for score in ("bald", "epig")
+        for samples in (50, 100, 1000)
+    ]
+    names = ("seed", "score", "samples", "mean")
+    return {n: np.array(c) for n, c in zip(names, zip(*rows, strict=True), strict=True)}
 
 
 @pytest.fixture
@@ -30,7 +57,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["2", "3"])
+@pytest.mark.parametrize("name", MAIN)
 def test_the_same_record_gives_the_same_bytes(folder, name):
     record = records.read_record(folder / "fig23-mnist.csv")
     first, again = (plotting.draw(name, record) for _ in range(2))
@@ -63,8 +90,7 @@ def test_style_and_backend_of_the_reader_are_left_alone(folder):
     assert dict(matplotlib.rcParams) == before
 
 
-def test_only_the_first_seed_is_drawn(folder):
-    record = records.read_record(folder / "fig23-mnist.csv")
+def two_seeds(record):
     both = {
         name: np.concatenate([values, other])
         for (name, values), other in zip(
@@ -72,8 +98,47 @@ def test_only_the_first_seed_is_drawn(folder):
         )
     }
     both["seed"][120:] = 1
-    drawn = plotting.draw("2", records.Record("x", both, {})).svg
-    assert drawn == plotting.draw("2", record).svg
+    return records.Record("x", both, record.run)
+
+
+@pytest.mark.parametrize("name", MAIN)
+def test_the_published_forms_show_one_seed_and_the_others_all(folder, name):
+    record = records.read_record(folder / "fig23-mnist.csv")
+    drawn = plotting.draw(name, two_seeds(record)).svg
+    one_seed = name in ("2", "3", "3-panels")
+    assert (drawn == plotting.draw(name, record).svg) == one_seed
+
+
+def test_seeds_in_two_records_are_drawn_as_in_one(folder):
+    both = two_seeds(records.read_record(folder / "fig23-mnist.csv"))
+    parts = ranking.by_seed(both)
+    assert plotting.draw("2-seeds", *parts).svg == plotting.draw("2-seeds", both).svg
+
+
+def test_records_of_different_runs_are_not_drawn_together(folder):
+    first, second = ranking.by_seed(
+        two_seeds(records.read_record(folder / "fig23-mnist.csv"))
+    )
+    for name, value, message in (
+        ("data", {"sha256": "0"}, "data sha256 is unknown in the first and 0 in the"),
+        ("protocol", {"mc_samples": 9}, "protocol mc_samples is nothing in the first"),
+    ):
+        other = records.Record("other", second.columns, {**second.run, name: value})
+        with pytest.raises(records.RecordError, match=message):
+            plotting.draw("2-seeds", first, other)
+
+
+@pytest.mark.parametrize("name, columns", [("epochs", epochs()), ("bias", bias())])
+def test_studies_are_drawn_the_same_each_time(tmp_path, name, columns):
+    path = tmp_path / f"fig23-mnist-{name}.csv"
+    records.write_record(path, columns, {})
+    record = records.read_record(path)
+    first, again = (plotting.draw(name, record) for _ in range(2))
+    assert first.svg == again.svg
+    paths = plotting.figure(name, tmp_path / "out", tmp_path)
+    assert [p.name for p in paths] == [
+        f"fig23-{name}-mnist.svg", f"fig23-{name}-mnist.png",
+    ]  # fmt: skip
 
 
 def test_figure_writes_one_pair_of_files_per_record(folder):
@@ -87,15 +152,17 @@ def test_figure_writes_one_pair_of_files_per_record(folder):
 
 
 def test_unknown_figures_and_missing_records_are_named(tmp_path):
-    with pytest.raises(FigureError, match="no figure '5'; there are 2, 3"):
+    with pytest.raises(FigureError, match="no figure '5'; there are 2, "):
         plotting.figure("5")
     with pytest.raises(FigureError, match=r"no fig23-\*\.csv in .*fimlib run fig23"):
         plotting.figure("2", data=tmp_path)
+    with pytest.raises(FigureError, match=r"no fig23-\*-bias\.csv .*fig23-studies"):
+        plotting.figure("bias", data=tmp_path)
 
 
 def test_a_running_median_is_the_median_of_each_window():
     values = np.random.default_rng(0).normal(size=100)
-    found = plotting._running_median(values)
+    found = plotting.running_median(values)
     half = plotting._WINDOW // 2
     assert found[50] == np.median(values[50 - half : 51 + half])
     assert found[0] == np.median(values[: half + 1])

@@ -2,11 +2,15 @@
 
 from importlib import import_module
 
-NAMES = ("fig23",)
+NAMES = ("fig23", "fig23-studies")
 
 
-def run(name, data="embedded", seeds=(0,), out=None):
-    """Run experiment ``name`` and return the path of its record."""
+def run(name, data="embedded", **options):
+    """Run experiment ``name`` and return the path of its record.
+
+    ``options`` (seeds, out, eval_size, ...) go to the experiment's own ``run``.
+    """
     if name not in NAMES:
         raise ValueError(f"no experiment {name!r}; there are {', '.join(NAMES)}")
-    return import_module(f"{__name__}.{name}").run(data, seeds=seeds, out=out)
+    module = name.replace("-", "_")
+    return import_module(f"{__name__}.{module}").run(data, **options)

@@ -1,7 +1,9 @@
-"""How far two scores agree about a pool: over all of it, and at its top."""
+"""Columns of the records of Figures 2 and 3 as scores, seed by seed."""
 
 import numpy as np
 from scipy.stats import rankdata
+
+from fimlib.records import Record, RecordError
 
 # Figure 2 averages the ranks of its three lines, Figure 3 those of its four.
 PROXIES = (
@@ -13,34 +15,74 @@ PROXIES = (
 
 
 def oriented(record, column):
-    """The column (M,) so that higher is more informative: proxies change their sign."""
-    values = np.asarray(record[column])
+    """The column (M,) of one seed, higher more informative: proxies change sign.
+
+    Refuses several seeds in one column: their pools and networks differ, so a rank
+    among them says nothing.
+    """
+    found = np.unique(record.columns.get("seed", 0))
+    if len(found) > 1:
+        raise RecordError(
+            f"{record.name!r} holds seeds {', '.join(map(str, found))}: scores are "
+            "ranked one seed at a time, see by_seed"
+        )
+    if column == "uniform":  # a score that knows nothing
+        return np.random.default_rng(found[0]).random(len(record))
+    return higher_is_better(column, np.asarray(record[column]))
+
+
+def higher_is_better(column, values):
+    """The values of a column, negated if it is a proxy."""
     return -values if column in PROXIES else values
 
 
-def spearman(a, b):
-    """Spearman's rank correlation of two scores (M,)."""
-    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
+def by_seed(record):
+    """The record as one record a seed, in the order of the file."""
+    seeds = dict.fromkeys(record["seed"].tolist())
+    return [record.where("seed", seed) for seed in seeds]
 
 
-def top(scores, count):
-    """Indices of the ``count`` highest scores."""
-    return np.argsort(-np.asarray(scores), kind="stable")[:count]
+def same_run(*found):
+    """Refuse records that differ in data or protocol; the difference is named.
 
-
-def spearman_within_top(score, other, count):
-    """Spearman's correlation over the ``count`` points that ``score`` puts first.
-
-    Conditioned on one score: over the union of both tops even independent scores
-    correlate at about -0.67, since a point is there because one of them is high.
+    Raises RecordError. Seeds may differ: they are draws of one experiment.
     """
-    chosen = top(score, count)
-    return spearman(np.asarray(score)[chosen], np.asarray(other)[chosen])
+    first, *others = found
+    for other in others:
+        ours, theirs = _identity(first), _identity(other)
+        for key in sorted({*ours, *theirs}):
+            pair = ours.get(key, "nothing"), theirs.get(key, "nothing")
+            if pair[0] != pair[1]:
+                raise RecordError(
+                    f"records {first.name!r} and {other.name!r} are not of one run: "
+                    f"{key} is {pair[0]} in the first and {pair[1]} in the second"
+                )
+    return found
 
 
-def overlap(score, other, count):
-    """How many of the ``count`` highest points two scores share."""
-    return len(np.intersect1d(top(score, count), top(other, count)))
+def _identity(record):
+    """What has to agree: the data's digest and every number of the protocol."""
+    run = record.run
+    found = {f"protocol {k}": v for k, v in run.get("protocol", {}).items()}
+    return found | {"data sha256": run.get("data", {}).get("sha256", "unknown")}
+
+
+def merged(*found):
+    """One record of the same run's seeds that several records hold.
+
+    Raises RecordError as ``same_run``, and for a seed that comes twice.
+    """
+    first, *others = same_run(*found)
+    if not others:
+        return first
+    seeds = [seed for record in found for seed in np.unique(record["seed"]).tolist()]
+    if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+        raise RecordError(f"seed {twice[0]} is in two of the records")
+    columns = {
+        name: np.concatenate([record[name] for record in found])
+        for name in first.columns
+    }
+    return Record(first.name, columns, first.run)
 
 
 def average_ig_rank(record):
@@ -70,41 +112,13 @@ NAMES = {
     "predictive_entropy": "predictive entropy",
     "softmax_entropy": "softmax entropy, one pass",
     "trace_fisher": "tr F, no posterior",
+    "badge_norm": "BADGE norm",
+    "uniform": "uniform",
 }
-BASELINES = ("predictive_entropy", "softmax_entropy", "trace_fisher")
-APPROXIMATIONS = tuple(name for name in NAMES if name not in ("bald", "epig"))
-
-
-def compare(published, runs):
-    """The published table of correlations with a column per run, rounded to 3 digits.
-
-    published: columns score, other, published, checkpoint; runs: name to record.
-    """
-    pairs = list(zip(published["score"], published["other"], strict=True))
-    found = {
-        "score": [NAMES[score] for score, _ in pairs],
-        "against": [NAMES[other] for _, other in pairs],
-        "published": published["published"].tolist(),
-        "re-scored": published["checkpoint"].tolist(),
-    }
-    for name, record in runs.items():
-        found[name] = [
-            round(spearman(*(oriented(record, column) for column in pair)), 3)
-            for pair in pairs
-        ]
-    return found
-
-
-def top_table(record, score="bald", counts=(500, 100, 50)):
-    """How each other score ranks the top of ``score``: correlations and one overlap."""
-    reference = oriented(record, score)
-    others = [name for name in APPROXIMATIONS if name != score]
-    found = {"against": [NAMES[name] for name in others]}
-    values = [oriented(record, name) for name in others]
-    found["whole pool"] = [round(spearman(reference, v), 3) for v in values]
-    for count in counts:
-        found[f"its top {count}"] = [  # + 0.0: no minus zero
-            round(spearman_within_top(reference, v, count), 2) + 0.0 for v in values
-        ]
-    found["shared of top 100"] = [overlap(reference, v, 100) for v in values]
-    return found
+BASELINES = (
+    "predictive_entropy",
+    "softmax_entropy",
+    "trace_fisher",
+    "badge_norm",
+    "uniform",
+)

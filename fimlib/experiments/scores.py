@@ -45,6 +45,7 @@ _COLUMNS = {
     "predictive_entropy": (None, None, "higher", "entropy of the mean of the samples"),
     "softmax_entropy": (None, None, "higher", "entropy of the single pass"),
     "trace_fisher": (None, False, "higher", "tr F: a score without a posterior"),
+    "badge_norm": (None, None, "higher", "length of the hard label's gradient (BADGE)"),
 }
 COLUMNS = tuple(_COLUMNS)
 POSTERIOR = (
@@ -63,26 +64,60 @@ def describe_columns():
 
 
 def last_layer(net, inputs):
-    """Fisher roots of the last layer at inputs (N,1,28,28), dropout off, in float64."""
-    features, logits = network.features(net, inputs)
-    return last_layer_roots(features.double(), logits.double(), family=Categorical())
+    """The last layer's inputs and outputs, dropout off, and its parameters, as arrays.
+
+    inputs: name of a part to images (N,1,28,28). For each part PART/features (N,128)
+    and PART/logits (N,10), and theta (1290,), all in the network's float32.
+    """
+    found = {}
+    for part, images in inputs.items():
+        features, logits = network.features(net, images)
+        found[f"{part}/features"] = features.numpy()
+        found[f"{part}/logits"] = logits.numpy()
+    weight, bias = net.fc2.weight.detach(), net.fc2.bias.detach()
+    found["theta"] = torch.cat([weight.flatten(), bias]).numpy()
+    return found
 
 
-def weight_space(net, train, pool, evaluation):
-    """The weight-space columns of the pool, and the numbers in ``POSTERIOR``."""
-    train, roots, eval_roots = (last_layer(net, x) for x in (train, pool, evaluation))
-    theta = torch.cat([net.fc2.weight.detach().flatten(), net.fc2.bias.detach()])
-    delta = marglik_precision(train, theta.double())
-    posterior = GaussianPosterior.from_roots(train, prior_precision=delta)
+def roots_of(layer, part):
+    """Fisher roots of one part of what ``last_layer`` gave, in float64."""
+    features, logits = _outputs(layer, part)
+    return last_layer_roots(features, logits, family=Categorical())
+
+
+def _outputs(layer, part):
+    return (
+        torch.from_numpy(layer[f"{part}/{what}"]).double()
+        for what in ("features", "logits")
+    )
+
+
+def posterior_of(layer):
+    """The posterior of the training part, with its best prior precision."""
+    train, theta = roots_of(layer, "train"), torch.from_numpy(layer["theta"]).double()
+    return GaussianPosterior.from_roots(train, marglik_precision(train, theta))
+
+
+def weight_space(layer):
+    """The weight-space columns of the pool, and the numbers in ``POSTERIOR``.
+
+    layer: what ``last_layer`` gave of the parts train, pool and evaluation.
+    """
+    train, roots, eval_roots = (
+        roots_of(layer, part) for part in ("train", "pool", "evaluation")
+    )
+    features, logits = _outputs(layer, "pool")
+    posterior = posterior_of(layer)
     columns = {
         **_published_factors(information.scores(roots, posterior, eval_roots)),
         "trace_fisher": trace_fisher(roots),
-        "softmax_entropy": _entropy(network.features(net, pool)[1].double()),
-        "prior_precision": delta,
+        "softmax_entropy": _entropy(logits),
+        "badge_norm": badge_norm(features, logits),
+        "prior_precision": posterior.prior_precision,
         "half_log_det_precision": 0.5 * posterior.log_det_precision,
         "trace_fisher_train": trace_fisher(train).sum(),
-        "squared_norm": theta.double().square().sum(),
-        "dead_units": (network.features(net, pool)[0].amax(0) == 0).sum(),
+        "squared_norm": np.square(layer["theta"].astype(np.float64)).sum(),
+        "dead_units": (features.amax(0) == 0).sum(),
     }
     return {name: np.asarray(value) for name, value in columns.items()}
 
@@ -91,6 +126,18 @@ def trace_fisher(roots):
     """tr F of each example: twice the trace form under the posterior precision I."""
     plain = GaussianPosterior.isotropic(roots.num_parameters, 1.0)
     return 2.0 * information.eig(roots, plain, form="trace")
+
+
+def badge_norm(features, logits):
+    """Length (M,) of the last layer's gradient, bias included, at the likeliest label.
+
+    features: (M,d), logits: (M,C). The length of BADGE's embedding (Ash et al. 2020,
+    arXiv:1906.03671).
+    """
+    errors = logits.softmax(-1)
+    likeliest = torch.arange(len(logits)), logits.argmax(-1)
+    errors[likeliest] -= 1.0
+    return errors.norm(dim=-1) * (features.square().sum(-1) + 1.0).sqrt()
 
 
 def _published_factors(found):

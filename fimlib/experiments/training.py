@@ -70,7 +70,7 @@ class Trainer:
     def epoch(self):
         """One epoch of steps, then one validation."""
         number = len(self.history)
-        self._steps(stream(self.seed, "epoch", number))
+        self.steps(number)
         masks = stream(self.seed, "validation", number)
         samples = self.protocol.validation_samples
         entry = mean_accuracy(self.net, *self.validation, samples, masks)
@@ -79,7 +79,9 @@ class Trainer:
             arrays = network.to_arrays(self.net)
             self.best = {name: array.copy() for name, array in arrays.items()}
 
-    def _steps(self, generator):
+    def steps(self, number):
+        """The gradient steps of epoch ``number``, from 0, without a validation."""
+        generator = stream(self.seed, "epoch", number)
         inputs, labels = self.train
         draws, size = self.protocol.draws_per_epoch, self.protocol.batch_size
         order = epoch_indices(len(labels), draws, generator)

@@ -12,6 +12,12 @@ from fimlib.fisher.roots import (
     selection,
 )
 
+# Products of features and blocks of outputs are made in tiles: for so many columns, of
+# at least so many features for each pair of outputs, and for so many examples that the
+# result stays in the cache (2 MiB in float64).
+_COLUMNS, _SPAN = 768, 16
+_IN_CACHE = 2**18
+
 
 class KroneckerRoots(FisherRoots):
     """Roots of a last layer: R_i = U_i^T (x) phi_i^T, never formed.
@@ -80,15 +86,21 @@ class KroneckerRoots(FisherRoots):
         matrix = matrix.to(self.device, self.dtype)
         outputs, width = self.factor.shape[1], self.features.shape[1]
         a, b = torch.triu_indices(outputs, outputs, device=self.device)
-        blocks = matrix.view(outputs, width, outputs, width)[a, :, b, :]
-        blocks = blocks.permute(1, 0, 2).reshape(width, len(a) * width)
+        blocks = matrix.view(outputs, width, outputs, width)
+        tiles, step, space = self._tiles(self.dtype)
+        folded = [_folded(blocks, a, b, tile) for tile in tiles]
         grams = []
-        for part in self.chunks(len(a) * width):
-            left = (part.features @ blocks).view(len(part), len(a), width)
-            forms = (left @ part.features[:, :, None])[:, :, 0]
+        for start in range(0, len(self), step):
+            part = self[start : start + step]
+            forms = part.features.new_zeros(len(part), len(a), 1)
+            for (pairs, lo, hi), block in zip(tiles, folded, strict=True):
+                left = space[: len(part) * block.shape[1]].view(len(part), -1)
+                torch.mm(part.features[:, lo:], block, out=left)
+                right = part.features[:, lo:hi, None]
+                forms[:, pairs].baddbmm_(left.unflatten(1, (-1, hi - lo)), right)
             inner = forms.new_empty(len(part), outputs, outputs)
-            inner[:, a, b] = forms
-            inner[:, b, a] = forms
+            inner[:, a, b] = forms[:, :, 0]
+            inner[:, b, a] = forms[:, :, 0]
             grams.append(part.factor.mT @ inner @ part.factor)
         return torch.cat(grams) if grams else self.self_gram()
 
@@ -128,22 +140,47 @@ class KroneckerRoots(FisherRoots):
             return embed(self.reduced().fisher_sum(), self.basis.to(self.device))
         outputs, width = self.factor.shape[1], self.features.shape[1]
         a, b = torch.triu_indices(outputs, outputs, device=self.device)
-        like = {"dtype": torch.float64, "device": self.device}
-        total = torch.zeros(width, len(a) * width, **like)
-        # One buffer for all chunks: fresh memory costs more than the product.
-        step = min(len(self), chunk_step(len(a) * width))
-        space = torch.empty(step, len(a), width, **like)
-        for part in self.chunks(len(a) * width):
+        tiles, step, space = self._tiles(torch.float64)
+        # Of each tile, columns lo to hi of the symmetric sums of w_ab phi phi^T.
+        sums = [
+            space.new_zeros(width - lo, len(a[pairs]) * (hi - lo))
+            for pairs, lo, hi in tiles
+        ]
+        for start in range(0, len(self), step):
+            part = self[start : start + step]
             factor, features = part.factor.double(), part.features.double()
-            weights = (factor @ factor.mT)[:, a, b]
-            weighted = space[: len(part)]
-            torch.mul(weights[:, :, None], features[:, None, :], out=weighted)
-            total.addmm_(features.mT, weighted.flatten(1))
-        blocks = total.view(width, len(a), width).permute(1, 0, 2)
-        full = total.new_empty(outputs, width, outputs, width)
-        full[a, :, b, :] = blocks
-        full[b, :, a, :] = blocks
-        return full.reshape(outputs * width, outputs * width)
+            weights = (factor @ factor.mT)[:, a, b, None]
+            for (pairs, lo, hi), total in zip(tiles, sums, strict=True):
+                weighted = space[: len(part) * total.shape[1]].view(len(part), -1)
+                shape = weighted.unflatten(1, (-1, hi - lo))
+                torch.mul(weights[:, pairs], features[:, None, lo:hi], out=shape)
+                total.addmm_(features[:, lo:].mT, weighted)
+        full = space.new_empty(outputs, width, outputs, width)
+        for (pairs, lo, hi), total in zip(tiles, sums, strict=True):
+            lower = total.unflatten(1, (-1, hi - lo)).transpose(0, 1)
+            for c, d in ((a[pairs], b[pairs]), (b[pairs], a[pairs])):
+                full[c, lo:, d, lo:hi] = lower
+                full[c, lo:hi, d, lo:] = lower.mT
+        return full.view(outputs * width, outputs * width)
+
+    def _tiles(self, dtype):
+        """How products go: the tiles, examples taken at once, and room for a product.
+
+        A tile is (pairs of outputs, from feature, to feature). Memory that is used
+        again stays in the cache, and new memory costs more than the product.
+        """
+        outputs, width = self.factor.shape[1], self.features.shape[1]
+        count = outputs * (outputs + 1) // 2
+        pairs = min(count, _COLUMNS // _SPAN)
+        span = min(width, max(_SPAN, _COLUMNS // count))
+        tiles = [
+            (slice(first, first + pairs), lo, min(lo + span, width))
+            for lo in range(0, width, span)
+            for first in range(0, count, pairs)
+        ]
+        step = min(_IN_CACHE // (pairs * span), chunk_step(outputs**2), len(self))
+        space = torch.empty(step * pairs * span, dtype=dtype, device=self.device)
+        return tiles, max(1, step), space
 
     def diagonal(self):
         """The diagonals of all F_i, (M, C q)."""
@@ -169,3 +206,16 @@ def embed(matrix, basis):
     blocks = matrix.view(basis.shape[1], width, basis.shape[1], width)
     full = torch.einsum("ak,kiLj,bL->aibj", basis, blocks, basis)
     return full.reshape(len(basis) * width, len(basis) * width)
+
+
+def _folded(blocks, a, b, tile):
+    """Columns lo to hi of the forms by A_ab, (q - lo, pairs (hi - lo)).
+
+    A form sees the symmetric part of A_ab only, so that entries above the tile's
+    diagonal are added to those below: A_ab^T = A_ba.
+    """
+    pairs, lo, hi = tile
+    a, b = a[pairs], b[pairs]
+    folded = blocks[a, lo:, b, lo:hi]
+    folded[:, hi - lo :] += blocks[b, hi:, a, lo:hi]
+    return folded.transpose(0, 1).flatten(1)

@@ -25,7 +25,7 @@ def last_layer_roots(
     family), the mean for `Gaussian(variance)`, where F = J^T J / s2.
     estimator: "exact" (the Fisher information), "monte_carlo" (`num_samples` labels
     drawn from the model: unbiased), "hard_label" (the most probable label: biased),
-    "empirical" (the given `labels`: not a Fisher information, T13).
+    "empirical" (the given `labels`: not a Fisher information, T14).
     Parameters are class-major (weight c, j is number c q + j, the bias j = q - 1).
 
     Raises ValueError for wrong shapes, non-finite values, labels outside 0..C-1, and

@@ -5,6 +5,9 @@ import torch
 from fimlib._checks import as_tensor
 from fimlib.fisher.roots import FisherRoots, check_same_parameters, selection
 
+# Numbers in the temporaries of inner products, few enough to stay in the cache.
+_IN_CACHE = 2**18
+
 
 class LayeredRoots(FisherRoots):
     """Roots whose rows are, layer by layer, outer products of gradient and input.
@@ -78,11 +81,29 @@ class LayeredRoots(FisherRoots):
         if not isinstance(other, LayeredRoots):
             return self._by_chunks(lambda held: held.cross(other))
         shape = (len(self), self.rank, len(other), other.rank)
-        total = torch.zeros(shape, dtype=self.dtype, device=self.device)
+        found = torch.empty(shape, dtype=self.dtype, device=self.device)
+        step = max(32, _IN_CACHE // max(1, len(other) * self.rank * other.rank))
+        for start in range(0, len(self), step):
+            few = slice(start, start + step)
+            if other is not self:
+                found[few] = self[few]._products(other)
+                continue
+            rest = slice(start, None)
+            block = self[few]._products(self[rest])
+            found[few, :, rest] = block
+            found[rest, :, few] = block.permute(2, 3, 0, 1)
+        return found
+
+    def _products(self, other):
+        total = 0.0
         for mine, theirs in zip(self.layers, other.layers, strict=True):
-            inner = mine[1] @ theirs[1].mT + mine[2]
+            inner = mine[1] @ theirs[1].mT
+            if mine[2]:
+                inner += 1.0
             outer = mine[0].flatten(0, 1) @ theirs[0].flatten(0, 1).mT
-            total.addcmul_(outer.view(shape), inner[:, None, :, None])
+            outer = outer.unflatten(1, (len(other), other.rank))
+            outer = outer.unflatten(0, (len(self), self.rank))
+            total = total + outer.mul_(inner[:, None, :, None])
         return total
 
     def scaled(self, weights):
@@ -140,30 +161,43 @@ def linear_layers(model, inputs):
     return layers
 
 
-def layered_rows(model, layers, inputs, factor):
-    """LayeredRoots U_i^T J_i of inputs (m, ...) and U (m, C, r): r backward passes."""
+def layered_pass(run, layers, inputs):
+    """Outputs (m, C) of inputs (m, ...) by `run`, and a function for their roots.
+
+    From U (m, C, r) it makes the LayeredRoots U_i^T J_i, by r backward passes.
+    """
     with torch.enable_grad():
-        calls, outputs = _called(model, layers, inputs)
-        shifts = [calls[layer][1] for layer in layers]
+        calls, outputs = _called(run, layers, inputs)
+    check_differentiable(outputs)
+    shifts = [calls[layer][1] for layer in layers]
+
+    def rows(factor):
         columns = [
             torch.autograd.grad(
                 outputs, shifts, u, retain_graph=True, materialize_grads=True
             )
             for u in factor.unbind(2)
         ]
-    return LayeredRoots(
-        [
-            (
-                torch.stack([grads[k] for grads in columns], dim=1),
-                calls[layer][0].detach(),
-                layer.bias is not None,
-            )
-            for k, layer in enumerate(layers)
-        ]
-    )
+        gradients = (torch.stack(same, dim=1) for same in zip(*columns, strict=True))
+        found = []
+        for layer, gradient in zip(layers, gradients, strict=True):
+            values = calls[layer][0].detach()
+            found.append((gradient, values, layer.bias is not None))
+        return LayeredRoots(found)
+
+    return outputs.detach(), rows
 
 
-def _called(model, layers, inputs):
+def check_differentiable(outputs):
+    """Raise unless autograd knows how the outputs were made."""
+    if not outputs.requires_grad:
+        raise ValueError(
+            "model must return outputs that depend on its parameters by autograd, got "
+            "some without a gradient (detached, or made under torch.no_grad)"
+        )
+
+
+def _called(run, layers, inputs):
     """{layer: (its inputs, a zero that was added to its outputs)}, and outputs.
 
     A layer called again counts as none.
@@ -177,7 +211,7 @@ def _called(model, layers, inputs):
 
     hooks = [layer.register_forward_hook(catch) for layer in layers]
     try:
-        outputs = model(inputs)
+        outputs = run(inputs)
     finally:
         for hook in hooks:
             hook.remove()

@@ -21,7 +21,7 @@ from fimlib.fisher.network import (
     forward,
     frozen_copy,
 )
-from fimlib.fisher.roots import selection
+from fimlib.fisher.roots import join, selection
 from fimlib.fisher.streamed import StreamedRoots
 
 # Examples of a last layer that a pass works on together.
@@ -64,7 +64,6 @@ def roots_from_loader(
     first = _first_inputs(loader)
     if scope == "network":
         evaluator = Network(model, dtype)
-        check_examples_alone(evaluator.model, evaluator.checked_inputs(first))
     else:
         evaluator = _LastLayer(model, layer, first, family, dtype)
     options = (family, estimator, num_samples)
@@ -92,7 +91,7 @@ class LoaderRoots(StreamedRoots):
         ]
         if not found:
             return self._example[:0]
-        return found[0].joined(found)[places]
+        return join(found)[places]
 
     @property
     def rank(self):
@@ -154,11 +153,12 @@ class LoaderRoots(StreamedRoots):
             held.append(roots)
             count += len(roots)
             while count >= size:
-                all_held = held[0].joined(held)
-                yield all_held[:size]
-                held, count = [all_held[size:]], count - size
+                together = join(held)
+                yield together[:size]
+                held, count = [together[size:]], count - size
+            held = held if count else []
         if count:
-            yield held[0].joined(held)
+            yield join(held)
 
     def parts(self):
         """Consecutive held roots."""
@@ -185,11 +185,12 @@ class _Source:
         self.progress = progress
         device = "cpu" if generator is None else generator.device
         self.seed = int(torch.randint(2**62, (), generator=generator, device=device))
-        self.count = _count(loader)
+        # The first batch shows what is wrong before the whole loader is counted.
         self.example = next(self.passing(torch.tensor([0])))[1][:1]
+        self.count = _count(loader)
 
     def passing(self, wanted=None):
-        """(start, roots, mask of `wanted`) of each batch that holds a wanted example.
+        """(start, roots, slice of `wanted`) of each batch that holds a wanted example.
 
         `wanted` are sorted example numbers; None stands for all.
         """
@@ -203,8 +204,11 @@ class _Source:
                 return
             inputs, labels = _unpacked(batch)
             stop = start + len(inputs)
-            mine = None if wanted is None else (wanted >= start) & (wanted < stop)
-            if mine is None or mine.any():
+            mine = None
+            if wanted is not None:
+                ends = torch.searchsorted(wanted, torch.tensor([start, stop]))
+                mine = slice(*ends.tolist())
+            if mine is None or mine.start < mine.stop:
                 yield start, self._roots(number, inputs, labels), mine
             start = stop
         if start != self.count:

@@ -1,6 +1,7 @@
 """Fisher roots and observed information of a whole network, by torch.func (T12-T16)."""
 
 import copy
+from functools import partial
 
 import torch
 from torch.func import functional_call, hessian, vjp, vmap
@@ -10,8 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from fimlib._checks import as_tensor, check_count
 from fimlib.families import Categorical
 from fimlib.fisher.last_layer import check_estimator, output_factor
-from fimlib.fisher.layered import layered_rows, linear_layers
-from fimlib.fisher.roots import FisherRoots, chunk_step, selection
+from fimlib.fisher.layered import check_differentiable, layered_pass, linear_layers
+from fimlib.fisher.roots import FisherRoots, chunk_step, join, selection
 from fimlib.fisher.streamed import HELD_NUMBERS, StreamedRoots
 
 # Observed information: most parameters, and most numbers of the result (2 GiB).
@@ -51,7 +52,6 @@ def network_roots(
     family = Categorical() if family is None else family
     check_estimator(estimator, labels)
     network = Network(model, dtype)
-    check_examples_alone(network.model, network.checked_inputs(inputs))
     roots = network.roots(inputs, family, estimator, labels, num_samples, generator)
     small = len(roots) * roots.numbers_each <= HELD_NUMBERS
     return roots.held() if small else roots
@@ -94,10 +94,12 @@ def observed_information(model, inputs, labels, family=None, dtype=torch.float64
 class NetworkRoots(StreamedRoots):
     """Roots R_i = U_i^T J_i of a network's parameters, computed chunk by chunk."""
 
-    def __init__(self, network, inputs, factor):
+    def __init__(self, network, inputs, factor, pull=None):
         self.network = network
         self.inputs = inputs
         self.factor = factor
+        # Held roots from a factor, by the pass through the network that led to it.
+        self._pull = pull
 
     def __len__(self):
         return len(self.inputs)
@@ -134,7 +136,7 @@ class NetworkRoots(StreamedRoots):
     def held(self):
         """The same roots, computed once and held."""
         parts = list(self.parts())
-        return parts[0].joined(parts) if parts else FisherRoots(self.dense())
+        return join(parts) if parts else FisherRoots(self.dense())
 
     def scaled(self, weights):
         """Roots W_i R_i from weights (M, r', r): another root, of rank r'."""
@@ -145,6 +147,9 @@ class NetworkRoots(StreamedRoots):
     def parts(self):
         """Consecutive roots, computed and held, of a few tens of MB."""
         step = chunk_step(self.numbers_each)
+        if self._pull is not None and len(self) <= step:
+            yield self._pull(self.factor)
+            return
         for start in range(0, len(self), step):
             part = slice(start, start + step)
             yield self.network.held(self.inputs[part], self.factor[part])
@@ -184,19 +189,34 @@ class Network:
         return inputs.to(self.device)
 
     def roots(self, inputs, family, estimator, labels, num_samples, generator):
-        """Roots of these inputs, of which nothing is computed but U."""
+        """Roots of these inputs, of which nothing is computed but U.
+
+        The first inputs of all show how the model treats its examples.
+        """
         inputs = self.checked_inputs(inputs)
-        outputs = self.outputs(inputs)
         if self._layers == ():
-            self._layers = self._found_layers(inputs[:1], outputs.shape[1])
+            check_examples_alone(self.model, inputs)
+            self._layers = self._found_layers(inputs[:1])
+        outputs, pull = self._outputs_and_pull(inputs)
         options = (family, outputs, estimator, labels, num_samples, generator)
-        return NetworkRoots(self, inputs, output_factor(*options).to(self.dtype))
+        return NetworkRoots(self, inputs, output_factor(*options).to(self.dtype), pull)
 
     def outputs(self, inputs):
         """The network's outputs (M, C), checked."""
         with torch.no_grad():
             parts = [forward(self.model, x) for x in inputs.split(_FORWARD)]
         return as_tensor(torch.cat(parts), "model outputs", ("M", "C"), self.dtype)
+
+    def _outputs_and_pull(self, inputs):
+        """Both from one pass, where the examples are few and their layers known."""
+        most = min(_FORWARD, chunk_step(self.numbers_each(1)))
+        if not self._layers or len(inputs) > most:
+            return self.outputs(inputs), None
+        outputs, pull = self._layered(self._layers, inputs)
+        return as_tensor(outputs, "model outputs", ("M", "C"), self.dtype), pull
+
+    def _layered(self, layers, inputs):
+        return layered_pass(partial(forward, self.model), layers, inputs)
 
     def numbers_each(self, rank):
         """Numbers that the roots of one example take when they are held."""
@@ -207,18 +227,18 @@ class Network:
     def held(self, inputs, factor):
         """Held roots U_i^T J_i from inputs (m, ...) and U (m, C, r)."""
         if self._layers:
-            return layered_rows(self.model, self._layers, inputs, factor)
+            return self._layered(self._layers, inputs)[1](factor)
         return FisherRoots(self.rows(inputs, factor))
 
-    def _found_layers(self, inputs, num_outputs):
+    def _found_layers(self, inputs):
         """The linear layers, if by them the gradient of an example comes out right."""
         layers = linear_layers(self.model, inputs)
         if layers is None:
             return None
         # Any one direction shows a use of a weight that the layers do not see.
-        weights = torch.linspace(1, 2, num_outputs, dtype=self.dtype)[:, None]
-        weights = weights.to(self.device)
-        found = layered_rows(self.model, layers, inputs, weights[None]).dense()[0]
+        outputs, pull = self._layered(layers, inputs)
+        weights = torch.linspace(1, 2, outputs.shape[1]).to(outputs)[:, None]
+        found = pull(weights[None]).dense()[0]
         return layers if _agree(found, self._rows_of_one(inputs[0], weights)) else None
 
     def rows(self, inputs, factor):
@@ -235,6 +255,7 @@ class Network:
         """U^T J (r, D) of one example by plain autograd."""
         leaves = {n: p.detach().requires_grad_() for n, p in self.parameters.items()}
         out = self._output(leaves, x)
+        check_differentiable(out)
         return torch.stack([_flat_grad(out, leaves, v) for v in u.mT])
 
     def residual(self, inputs, gradient):

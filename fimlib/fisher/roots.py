@@ -166,6 +166,11 @@ class FisherRoots:
         return cls(torch.cat([part._rows for part in parts]))
 
 
+def join(parts):
+    """One or more roots of one class as one, without a copy of a single one."""
+    return parts[0] if len(parts) == 1 else parts[0].joined(parts)
+
+
 def chunk_step(numbers_each):
     """Examples a chunk may hold, of which each takes `numbers_each` numbers."""
     return max(1, _CHUNK_NUMBERS // max(1, numbers_each))

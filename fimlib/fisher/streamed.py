@@ -3,7 +3,7 @@
 import torch
 
 from fimlib._checks import as_tensor
-from fimlib.fisher.roots import FisherRoots, check_same_parameters
+from fimlib.fisher.roots import FisherRoots, check_same_parameters, join
 
 # Numbers (256 MiB in float64) that a product of all pairs holds at once; roots of a
 # network below this size are held from the start.
@@ -76,7 +76,7 @@ class StreamedRoots(FisherRoots):
         return total
 
     def _collect(self, function):
-        parts = [function(part) for part in self.chunks()]
+        parts = [function(part) for part in self.parts()]
         return torch.cat(parts) if parts else function(self._none())
 
     def _none(self):
@@ -91,10 +91,10 @@ class StreamedRoots(FisherRoots):
             held.append(part)
             count += len(part)
             if count * each >= HELD_NUMBERS:
-                yield held[0].joined(held)
+                yield join(held)
                 held, count = [], 0
         if held:
-            yield held[0].joined(held)
+            yield join(held)
 
 
 def _against(block, other):

@@ -203,6 +203,12 @@ class Algebra:
         self._add_rule(lead, rest)
         return True
 
+    def assume(self, poly):
+        """Let this normal form be zero, and its transpose with it."""
+        self._relate(poly)
+        self._relate(self.transpose(poly))
+        self._complete()
+
     # --- matrices ----------------------------------------------------------
 
     def transpose(self, poly):

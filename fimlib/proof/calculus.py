@@ -9,8 +9,8 @@ import sympy
 
 from fimlib.proof import formula as f
 from fimlib.proof.algebra import Algebra
-from fimlib.proof.rules import manifestly_psd
-from fimlib.proof.scalars import is_zero
+from fimlib.proof.rules import apply_rules, manifestly_psd
+from fimlib.proof.scalars import is_zero, substitute
 
 
 def derivative(e, t):
@@ -84,12 +84,13 @@ class TraceProducts:
 
     def prove(self, smaller, larger, rules=()):
         algebra = Algebra()
+        pairs = apply_rules(rules, algebra)
         gap = algebra.scalar(larger) - algebra.scalar(smaller)
         for weight, m, n in self.parts:
             if not (weight > 0 and manifestly_psd(m) and manifestly_psd(n)):
                 return False
             gap -= sympy.Rational(weight) * algebra.scalar(f.Tr(m * n))
-        return is_zero(gap)
+        return is_zero(substitute(gap, pairs))
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ product whose shapes do not fit cannot be written. A 1 x 1 formula is a scalar.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import sympy
@@ -85,6 +86,8 @@ class Sym(Formula):
     """A free matrix; `kind` is "any", "symmetric", "psd" or "pd".
 
     `mean` names the matrix that is its expectation, if it is random (see `Mean`).
+    `make(world)` gives its value in a random `Instance`, if it has to satisfy a premise
+    (see `Given`) that a random matrix would not.
     """
 
     tex: str
@@ -92,6 +95,7 @@ class Sym(Formula):
     cols: object = 1
     kind: str = "any"
     mean: Formula | None = None
+    make: Callable | None = None
 
     @property
     def shape(self):

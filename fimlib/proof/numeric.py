@@ -31,9 +31,9 @@ class Instance:
         self.weights = self.rng.dirichlet(np.ones(OUTCOMES))
 
     def size(self, name):
-        if name == 1:
-            return 1
-        if isinstance(name, str) and "+" in name:
+        if str(name).isdigit():
+            return int(name)
+        if "+" in name:
             return sum(self.size(part) for part in name.split("+"))
         return self.sizes.setdefault(name, int(self.rng.choice(SIZES)))
 
@@ -46,7 +46,9 @@ class Instance:
     def draw(self, sym):
         if id(sym) not in self.values:
             shape = self.size(sym.rows), self.size(sym.cols)
-            if sym.mean is None:
+            if sym.make is not None:
+                self.values[id(sym)] = sym, [sym.make(self).reshape(shape)]
+            elif sym.mean is None:
                 self.values[id(sym)] = sym, [draw(self.rng, shape, sym.kind)]
             else:
                 self.values[id(sym)] = sym, self._around(sym, shape)
@@ -172,8 +174,11 @@ def compare(lhs, rhs, relation, rng, trials=12, tolerance=1e-8):
     `relation` is "=", "<=", ">=" for scalars, "=" or ">=" (Loewner order) for
     matrices. Residuals are relative to the size of the two sides.
     """
+    names = counted_sizes(lhs, rhs)
     for _ in range(trials):
         world = Instance(np.random.default_rng(rng.integers(2**63)))
+        for name in names:
+            world.size(name)
         left, right = value(lhs, world), value(rhs, world)
         gap, scale = (
             np.asarray(left - right),
@@ -182,6 +187,28 @@ def compare(lhs, rhs, relation, rng, trials=12, tolerance=1e-8):
         if not np.all(np.isfinite(gap)) or _fails(gap, relation, tolerance * scale):
             return f"{describe(world)}: {short(left)} against {short(right)}"
     return None
+
+
+def counted_sizes(*formulas):
+    """Sizes that also stand as scalars, as in D log 2: to be drawn first, as sizes."""
+    found = {}
+    todo = list(formulas)
+    while todo:
+        e = todo.pop()
+        if isinstance(e, tuple):
+            todo += e
+        elif isinstance(e, f.Formula) and id(e) not in found:
+            found[id(e)] = e
+            todo += vars(e).values()
+    scalars = {s.name for e in found.values() for s in _symbols(e)}
+    sizes = {
+        part for e in found.values() for n in e.shape for part in str(n).split("+")
+    }
+    return sorted(scalars & sizes)
+
+
+def _symbols(e):
+    return e.value.free_symbols if isinstance(e, f.Const) else ()
 
 
 def _fails(gap, relation, slack):

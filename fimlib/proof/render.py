@@ -8,6 +8,7 @@ import re
 import sympy
 
 from fimlib.proof import formula as f
+from fimlib.proof.steps import RECORDED
 
 RELATIONS = {"=": "=", "<=": r"\le", ">=": r"\ge"}
 LOEWNER = {"=": "=", "<=": r"\preceq", ">=": r"\succeq"}
@@ -157,12 +158,18 @@ def derivation_markdown(report):
         limit = f"within {check.tolerance:g}" if check.tolerance else "exactly"
         if outcome.kind == "Monte Carlo":
             limit = f"z-score within {check.tolerance:g}"
-        lines.append(f"- {MARK[outcome.ok]} {outcome.kind}: {check.name} ({limit})")
+        if (
+            outcome.kind == RECORDED
+        ):  # what the limit limits differs from check to check
+            limit = "records not found, so not decided" if outcome.absent else ""
+        mark = "–" if outcome.absent else MARK[outcome.ok]
+        text = f"- {mark} {outcome.kind}: {check.name}"
+        lines.append(f"{text} ({limit})" if limit else text)
     for what, kind in (("lines of the derivation", int), ("functions", str)):
         names = [
             m.name if o.ok else f"**NOT** {m.name}"
             for m, o in report.mutants
-            if isinstance(m.of, kind)
+            if isinstance(m.of, kind) and not o.absent
         ]
         if names:
             unique = " · ".join(dict.fromkeys(names))

@@ -100,6 +100,37 @@ class Scaled(Rule):
         return atom, value * algebra.scalar(self.c) ** dimension(self.x.shape[0])
 
 
+class Given(Rule):
+    """left = right is a premise: what the symbols in it stand for.
+
+    Given(p, Pi * ones) says that p is the diagonal of Pi, say. The symbols' `make` must
+    give values that satisfy it: a premise that fails on a random instance proves
+    nothing (`Step.decide`).
+    """
+
+    def __init__(self, left, right):
+        if left.shape != right.shape:
+            raise TypeError(f"shapes {left.shape} and {right.shape} differ")
+        super().__init__("given", left, right)
+
+    def apply(self, algebra):
+        if self.left.shape == f.SCALAR:
+            atom = algebra.scalar(self.left)
+            if not atom.is_Symbol:
+                raise ValueError(f"the left side {atom} of a premise is no single atom")
+            return atom, algebra.scalar(self.right)
+        gap = add(algebra.matrix(self.left), scale(algebra.matrix(self.right), -1))
+        algebra.assume(algebra.reduce(gap))
+        return None
+
+
+def apply_rules(rules, algebra):
+    """The replacements of atoms by which the rules act; premises come first."""
+    rules = sorted(rules, key=lambda r: not isinstance(r, Given))
+    pairs = [r.apply(algebra) for r in rules]
+    return [pair for pair in pairs if pair is not None]
+
+
 def identity(size):
     return f.Const(sympy.Integer(1)) if size == 1 else f.Eye(size)
 
@@ -246,12 +277,14 @@ class Congruences:
 
     def prove(self, smaller, larger, rules=()):
         algebra = Algebra()
+        pairs = apply_rules(rules, algebra)
         gap = add(algebra.matrix(larger), scale(algebra.matrix(smaller), -1))
         for v, m in self.parts:
             if not manifestly_psd(m):
                 return False
             gap = add(gap, scale(algebra.matrix(v.T * m * v), -1))
-        return all(is_zero(c) for c in algebra.reduce(gap).values())
+        gap = algebra.reduce(gap).values()
+        return all(is_zero(substitute(c, pairs)) for c in gap)
 
 
 def manifestly_psd(m):
@@ -314,7 +347,7 @@ class Grows:
         if not (manifestly_psd(self.base) and manifestly_psd(self.added)):
             return False
         algebra = Algebra()
-        pairs = [r.apply(algebra) for r in rules]
+        pairs = apply_rules(rules, algebra)
         whole = self.base + self.added
         gap = algebra.scalar(larger) - algebra.scalar(smaller)
         growth = sympy.log(algebra.scalar(_det(whole))) - sympy.log(

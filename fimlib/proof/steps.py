@@ -20,7 +20,7 @@ import sympy
 from fimlib.proof import formula as f
 from fimlib.proof.algebra import Algebra
 from fimlib.proof.numeric import compare
-from fimlib.proof.rules import Rule, blocks_equal
+from fimlib.proof.rules import Given, Rule, apply_rules, blocks_equal
 from fimlib.proof.scalars import is_zero, substitute
 from fimlib.proof.words import add, scale
 
@@ -29,6 +29,11 @@ GENERIC = "generic symbolic"
 CALCULUS = "calculus"
 NUMERIC = "numeric"
 MONTE_CARLO = "Monte Carlo"
+RECORDED = "recorded data"
+
+
+class NotRecorded(Exception):
+    """The recorded numbers that a check reads are not part of this installation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +60,9 @@ class Step:
         except Exception as error:  # whatever broke, nothing was proved
             proved, reason = False, f"{type(error).__name__}: {error}"
         try:
+            for premise in (r for r in self.by if isinstance(r, Given)):
+                if false := compare(premise.left, premise.right, "=", rng):
+                    return Outcome(False, ALL, f"a premise does not hold {false}")
             counterexample = compare(self.lhs, self.rhs, self.relation, rng)
         except Exception as error:  # no value to compare, so no second opinion
             return Outcome(False, ALL, f"{type(error).__name__}: {error}")
@@ -86,7 +94,7 @@ def equal(lhs, rhs, rules=()):
     algebra = Algebra()
     if isinstance(lhs, f.Block):
         return blocks_equal(algebra, lhs, *rhs.factors)
-    algebra.pairs = pairs = [r.apply(algebra) for r in rules]
+    algebra.pairs = pairs = apply_rules(rules, algebra)
     if lhs.shape != rhs.shape:
         raise TypeError(f"shapes {lhs.shape} and {rhs.shape} differ")
     if lhs.shape == f.SCALAR:
@@ -107,12 +115,16 @@ def nonzero(matrix, rng):
 
 @dataclass(frozen=True)
 class Outcome:
-    """Whether an item holds; `refuted` if it was shown false, not merely unproved."""
+    """Whether an item holds; `refuted` if it was shown false, not merely unproved.
+
+    `absent`: neither, since the recorded numbers to decide it from are not here.
+    """
 
     ok: bool
     kind: str
     detail: str = ""
     refuted: bool = False
+    absent: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +177,10 @@ class Check:
     def decide(self, rng):
         try:
             residual = float(self.test(self.subject, rng))
+        except NotRecorded as missing:
+            return Outcome(
+                False, self.kind, f"records not found: {missing}", False, True
+            )
         except Exception as error:  # whatever broke, the check has not held
             return Outcome(False, self.kind, f"{type(error).__name__}: {error}")
         ok = bool(np.isfinite(residual) and residual <= self.tolerance)
@@ -218,7 +234,12 @@ class Report:
     def ok(self):
         has_evidence = bool(self.steps or self.checks)
         everything = [*self.steps, *self.checks, *self.mutants]
-        return has_evidence and all(outcome.ok for _, outcome in everything)
+        return has_evidence and all(o.ok or o.absent for _, o in everything)
+
+    @property
+    def absent(self):
+        """Whether a recorded number is missing, so that something was not decided."""
+        return any(o.absent for _, o in (*self.checks, *self.mutants))
 
 
 def generator(name):
@@ -238,5 +259,5 @@ def run(derivation, name):
     for m in derivation.mutants:
         tag = f"step {m.of - 1}" if isinstance(m.of, int) else m.of
         o = outcome(derivation.target(m), tag)
-        mutants.append((m, Outcome(o.refuted, o.kind, o.detail)))
+        mutants.append((m, replace(o, ok=o.refuted)))
     return Report(steps, checks, mutants)

@@ -41,4 +41,11 @@ def freeze(poly):
 
 
 def dimension(size):
-    return sympy.Integer(1) if size == 1 else sympy.Symbol(size, positive=True)
+    """The number behind a dimension's name; that of "m+n" or "m+1" is a sum."""
+    parts = str(size).split("+")
+    return sympy.Add(
+        *(
+            sympy.Integer(part) if part.isdigit() else sympy.Symbol(part, positive=True)
+            for part in parts
+        )
+    )

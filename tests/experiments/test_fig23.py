@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from fimlib import experiments, records
-from fimlib.experiments import data, fig23, network, scores, training
+from fimlib.experiments import data, fig23, network, scores, seed_run, training
 from fimlib.experiments.units import Work, stream
 
 SMALL = {
@@ -41,7 +41,7 @@ def small_digits(_="embedded"):
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     monkeypatch.setattr(data, "load", small_digits)
-    monkeypatch.setattr(fig23, "_EVAL_CHUNK", 16)
+    monkeypatch.setattr(seed_run, "_EVAL_CHUNK", 16)
 
 
 def run(folder, seeds=(0,), **settings):
@@ -57,7 +57,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "load", small_digits)
-        patch.setattr(fig23, "_EVAL_CHUNK", 16)
+        patch.setattr(seed_run, "_EVAL_CHUNK", 16)
         return run(folder)
 
 
@@ -74,16 +74,28 @@ def softmax_fisher(features, logits):
     return found
 
 
+def hard_gradient_length(phi, z):
+    """Length of the last layer's gradient of -log p(y) at the likeliest y."""
+    weight = torch.zeros(10, 129, dtype=torch.float64, requires_grad=True)
+    inputs = torch.from_numpy(np.append(phi, 1.0))
+    logits = torch.from_numpy(z) + weight @ inputs
+    loss = -logits.log_softmax(0)[z.argmax()]
+    return float(torch.autograd.grad(loss, weight)[0].norm())
+
+
 def test_weight_space_columns_are_the_published_formulas(finished):
     record = records.read_record(finished)
     net = network.from_arrays(records.read_npz(fig23.weights_path(finished)))
     protocol = fig23.protocol_for("embedded", **SMALL, eval_size=40)
     parts = fig23.split(small_digits(), 0, protocol)
-    fisher = {}
+    fisher, badge = {}, []
     for part, count in (("train", 20), ("pool", 3), ("evaluation", 40)):
         images = small_digits().images[parts[part][:count]]
         values = network.features(net, network.prepare(images))
-        fisher[part] = softmax_fisher(*(v.double().numpy() for v in values))
+        values = [v.double().numpy() for v in values]
+        fisher[part] = softmax_fisher(*values)
+        if part == "pool":
+            badge = [hard_gradient_length(*one) for one in zip(*values, strict=True)]
     delta = record.run["models"][0]["prior_precision"]
     precision = sum(fisher["train"]) + delta * np.eye(1290)
     total = sum(fisher["evaluation"])
@@ -102,6 +114,7 @@ def test_weight_space_columns_are_the_published_formulas(finished):
             "epig_proxy_log_det": log_det(updated + total / 40) - log_det(updated),
             "epig_proxy_trace": np.trace(np.linalg.solve(updated, total)) / 40,
             "trace_fisher": np.trace(own),
+            "badge_norm": badge[i],
         }
         joint, mean = (before[share] - before[0] for share in (1, 1 / 40))
         expected["jepig_log_det"] = (joint - expected["jepig_proxy_log_det"]) / 2
@@ -153,6 +166,8 @@ def test_the_record_says_what_it_is(finished):
     assert record.run["command"].startswith("fimlib run fig23 --data embedded")
     assert record.run["data"]["sha256"] == "0" * 64
     assert record.run["seeds"] == [0]
+    stages = record.run["seconds"][0]
+    assert set(stages) >= {"training", "weight_space", "prediction_space"}
     text = json.dumps(record.run)
     assert str(Path.cwd()) not in text
     assert os.uname().nodename not in text
@@ -188,7 +203,7 @@ def test_killed_at_every_write_it_resumes_to_the_same_bytes(
             break
         except Killed:
             deaths += 1
-    assert deaths == 3 + 8 + 1  # epochs, units (three of evaluation), weights
+    assert deaths == 3 + 9 + 1  # epochs, units (three of evaluation), weights
     assert path.read_bytes() == finished.read_bytes()
 
 
@@ -215,7 +230,7 @@ def test_a_real_kill_resumes_to_the_same_bytes(finished, tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import pathlib\n"
         "from tests.experiments import test_fig23 as t\n"
-        "t.data.load = t.small_digits; t.fig23._EVAL_CHUNK = 16\n"
+        "t.data.load = t.small_digits; t.seed_run._EVAL_CHUNK = 16\n"
         "t.run(pathlib.Path(sys.argv[2]))"
     )
     root = str(Path(__file__).parents[2])
@@ -306,14 +321,15 @@ def mnist_like():
 def test_the_mnist_split_has_the_published_shape():
     digits = mnist_like()
     parts = fig23.split(digits, 0)
-    assert [len(parts[name]) for name in fig23.PARTS] == [80, 1000, 1000, 2000, 10_000]
+    sizes = [len(parts[name]) for name in fig23.PARTS]
+    assert sizes == [80, 1000, 1000, 20_000, 10_000]
     together = np.concatenate(list(parts.values()))
     assert len(np.unique(together)) == len(together)
     assert parts["test"].min() == 60_000
     assert max(parts[name].max() for name in fig23.PARTS[:4]) < 60_000
-    wide = fig23.split(digits, 0, fig23.protocol_for("mnist", eval_size=20_000))
-    assert np.array_equal(wide["pool"], parts["pool"])
-    assert np.array_equal(wide["evaluation"][:2000], parts["evaluation"])
+    small = fig23.split(digits, 0, fig23.protocol_for("mnist", eval_size=2000))
+    assert np.array_equal(small["pool"], parts["pool"])
+    assert np.array_equal(small["evaluation"], parts["evaluation"][:2000])
 
 
 @pytest.mark.skipif(not os.environ.get("FIMLIB_DATA"), reason="needs FIMLIB_DATA")
@@ -341,7 +357,9 @@ def test_bad_input_is_named(tmp_path, arguments, message):
 
 def test_unknown_names_list_the_valid_ones(monkeypatch):
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="no experiment 'fig4'; there are fig23"):
+    with pytest.raises(
+        ValueError, match="no experiment 'fig4'; there are fig23, fig23-"
+    ):
         experiments.run("fig4")
     with pytest.raises(ValueError, match="no data set 'cifar'; there are embedded"):
         experiments.run("fig23", data="cifar")
@@ -350,10 +368,10 @@ def test_unknown_names_list_the_valid_ones(monkeypatch):
 @pytest.mark.parametrize(
     ("seeds", "eval_size", "words"),
     [
-        ((0,), 2000, ""),
-        ((0, 1, 2, 3, 4), 2000, " --seeds 0..4"),
-        ((0, 2), 2000, " --seeds 0,2"),
-        ((3,), 20_000, " --seeds 3 --eval-size 20000"),
+        ((0,), 20_000, ""),
+        ((0, 1, 2, 3, 4), 20_000, " --seeds 0..4"),
+        ((0, 2), 20_000, " --seeds 0,2"),
+        ((3,), 2000, " --seeds 3 --eval-size 2000"),
     ],
 )
 def test_the_recorded_command_is_the_public_one(seeds, eval_size, words):
@@ -374,3 +392,16 @@ def test_a_unit_is_computed_once_and_times_itself(tmp_path):
     assert len(calls) == 1
     assert first["seconds"] >= 0
     assert work.load("b") is None
+
+
+def test_a_last_layer_gives_the_recorded_scores(tmp_path):
+    path = run(tmp_path)
+    unit = records.read_npz(next(tmp_path.glob("work/*/0/last-layer.npz")))
+    result = fig23.SeedResult({}, {}, unit, {}, {})
+    fig23._write_beside(path, "mnist", result)
+    layer = records.read_npz(fig23.layer_path(path))
+    assert "seconds" not in layer
+    record = records.read_record(path)
+    found = scores.weight_space(layer)
+    for name in ("eig_log_det", "epig_upper", "badge_norm"):
+        assert np.array_equal(found[name], record[name])

@@ -58,7 +58,7 @@ def scripted(monkeypatch, scores):
         with torch.no_grad():
             self.net.fc2.bias.fill_(len(self.history))
 
-    monkeypatch.setattr(training.Trainer, "_steps", step)
+    monkeypatch.setattr(training.Trainer, "steps", step)
 
 
 def test_patience_counts_epochs_without_a_strictly_better_one(monkeypatch):

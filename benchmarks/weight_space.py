@@ -1,13 +1,41 @@
-"""What run.py times: for each job both sides, each a function of a prepared input.
+"""Weight-space quantities: the two sides of each job, and rows that have no peer.
 
-A side is made once (`make`), then called; what it returns is compared with the other
-side's. Peers are imported inside of their side, so that this file needs none.
+A side is made once, then called; what it returns is compared with the other side's.
+Peers are imported inside of their side, so that this file needs none.
 """
 
+import math
+import time
+
+import numpy as np
 import torch
+from pairs import Pair, gemm_rate, peak_mb, usage
 
 PRIOR = 1.0
 FEATURES, CLASSES = 128, 10
+LAST_LAYER = "d=128, C=10, M=1000, N=1000"
+NETWORK = "784-64-64-10, N=1000, float32"
+# GFLOP of the EIG by blocks of outputs, and the share of the GEMM rate asked for.
+GFLOP = {1_000: 6.1, 60_000: 114.0}
+SHARE = 0.6
+
+PAIRS = [
+    Pair("EIG | D x D determinants", LAST_LAYER, "eig_ours", "dense_eig", 2, 1000),
+    Pair("EIG | laplace-torch", LAST_LAYER, "eig_ours", "laplace_eig", 2, 1000),
+    Pair(
+        "EIG, JEPIG | D x D determinants",
+        LAST_LAYER + ", E=20,000",
+        "scores_ours",
+        "dense",
+        2,
+        1000,
+    ),
+    Pair("exact trace of F | backpack", NETWORK, "trace_ours", "trace_backpack"),
+    Pair("Gram of gradients | nngeometry", NETWORK, "gram_ours", "gram_nngeometry"),
+    Pair("Gram of gradients | torch.func", NETWORK, "gram_ours", "gram_rows"),
+    Pair("log det(I + F) | torch.func", NETWORK, "log_det_ours", "log_det_rows"),
+]
+ALONE = ["rates", "exponent"]
 
 
 def last_layer(count, seed):
@@ -217,3 +245,58 @@ def log_det_rows():
         return torch.linalg.slogdet(torch.eye(len(found)).double() + found)[1]
 
     return log_det
+
+
+def rates(counts=(1_000, 60_000)):
+    """The EIG against the rate of matrix products, measured in turn in one process."""
+    rows = []
+    for count in counts:
+        score, found = eig_ours(count), []
+        for _ in range(5 if count < 10_000 else 1):
+            rate, cpu, wall = gemm_rate(), usage(), time.perf_counter()
+            score()
+            cpu, wall = usage() - cpu, time.perf_counter() - wall
+            limit = GFLOP[count] / max(rate, gemm_rate()) / SHARE
+            found.append((cpu / limit, cpu, wall, limit))
+        ratio, cpu, wall, limit = sorted(found)[len(found) // 2]
+        peak = peak_mb()
+        rows.append(
+            {
+                "job": f"EIG of {count:,} against {GFLOP[count]} GFLOP at 60 % of GEMM",
+                "sizes": LAST_LAYER.replace("1000", str(count), 1),
+                "ours_cpu_s": cpu,
+                "ours_wall_s": wall,
+                "peer_cpu_s": limit,
+                "ratio": 1 / ratio,
+                "ours_peak_mb": peak,
+            }
+        )
+    return rows
+
+
+def exponent(counts=(1_000, 3_000, 10_000, 30_000, 100_000)):
+    """Fitted exponent of the EIG's CPU-seconds in the size of the pool.
+
+    The posterior is made before: its cost does not depend on the pool.
+    """
+    from fimlib.information import eig
+    from fimlib.posterior import GaussianPosterior
+
+    post = GaussianPosterior.from_roots(roots(1000, 2), PRIOR)
+    eig(roots(2000, 1), post)
+    times = []
+    for count in counts:
+        pool, best = roots(count, 1), math.inf
+        for _ in range(3 if count < 20_000 else 1):
+            cpu = usage()
+            eig(pool, post)
+            best = min(best, usage() - cpu)
+        times.append(best)
+    slope = np.polyfit(np.log(counts), np.log(times), 1)[0]
+    row = {
+        "job": "EIG: exponent in the size of the pool",
+        "sizes": f"M={counts[0]:,} to {counts[-1]:,}",
+        "exponent": float(slope),
+        "ours_cpu_s": times[-1],
+    }
+    return [row]

@@ -1,0 +1,5 @@
+"""``python -m fimlib`` is ``fimlib``."""
+
+from fimlib.cli import main
+
+main()

@@ -1,0 +1,88 @@
+"""How far two scores rank a pool alike: all of it, its top, and what chance would do.
+
+Every function takes scores (M,) of which higher is more informative.
+"""
+
+import numpy as np
+from scipy.stats import rankdata
+
+_DRAWS = 200_000  # points of the Gaussian reference: its own error is below 0.01
+
+
+def spearman(a, b):
+    """Spearman's rank correlation of two scores (M,)."""
+    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
+
+
+def top(scores, count):
+    """Indices of the ``count`` highest scores, the first of equal ones."""
+    return np.argsort(-np.asarray(scores), kind="stable")[:count]
+
+
+def overlap(score, other, count):
+    """How many of the ``count`` highest points two scores share."""
+    return len(np.intersect1d(top(score, count), top(other, count)))
+
+
+def spearman_within_top(score, other, count):
+    """Spearman's correlation over the ``count`` points that ``score`` puts first (T37).
+
+    Conditioned on one score. A narrower range alone lowers a correlation: compare with
+    ``gaussian_reference``.
+    """
+    chosen = top(score, count)
+    return spearman(np.asarray(score)[chosen], np.asarray(other)[chosen])
+
+
+def spearman_in_union(score, other, count):
+    """Spearman's correlation over the points in the top ``count`` of either score.
+
+    The statistic of github.com/BlackHC/2208.00549. It is not zero for independent
+    scores, see ``union_null``: a point is there because one of the two is high.
+    """
+    union = np.union1d(top(score, count), top(other, count))
+    return spearman(np.asarray(score)[union], np.asarray(other)[union])
+
+
+def published_top_half(score, other, count=500):
+    """The published "top 50 %" as coded: the union of the *lowest* ``count`` of both.
+
+    The code keeps ranks up to ``count``, and its ranks ascend (T37). As intended it
+    would be ``spearman_in_union``.
+    """
+    return spearman_in_union(-np.asarray(score), -np.asarray(other), count)
+
+
+def union_null(share):
+    """What ``spearman_in_union`` expects of two independent scores: T37.
+
+    share: the top's share of the pool, above 0 and at most 1. It rises from -3/4 to 0.
+    Raises ValueError for another share.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share must lie in (0, 1], got {share}")
+    return -3 * ((1 - share) / (2 - share)) ** 2
+
+
+def gaussian_reference(correlation, share, statistic=spearman_within_top):
+    """The statistic for two Gaussian scores of this Spearman correlation: T37.
+
+    What range restriction alone makes of a whole-pool correlation, within the top
+    ``share`` of the pool. Raises ValueError for a correlation outside [-1, 1].
+    """
+    if not -1 <= correlation <= 1:
+        raise ValueError(f"correlation must lie in [-1, 1], got {correlation}")
+    pearson = 2 * np.sin(np.pi * correlation / 6)  # of the Gaussian with this Spearman
+    first, second = np.random.default_rng(0).normal(size=(2, _DRAWS))
+    second = pearson * first + np.sqrt(1 - pearson**2) * second
+    return statistic(first, second, round(share * _DRAWS))
+
+
+def inverse_fit(samples, means):
+    """``a`` and ``b`` of the least-squares line means = a + b / samples.
+
+    For a Monte-Carlo estimate whose bias falls as 1/L, a is its value without bias.
+    """
+    inverse = 1 / np.asarray(samples, dtype=float)
+    slope, intercept = np.polyfit(inverse, np.asarray(means, dtype=float), 1)
+    return float(intercept), float(slope)

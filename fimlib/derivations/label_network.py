@@ -1,0 +1,58 @@
+"""A network small enough for autodiff to go through all labels, for T13 to T15.
+
+H' is the gradient of -log p(y|x, theta), a row; H'' its Hessian.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from fimlib import fisher
+
+CLASSES = 3
+
+
+def tanh_network(rng, count=3):
+    """A 2-3-3 network with tanh and softmax, D = 21, and inputs (count, 2)."""
+    model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, CLASSES)).double()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.tensor(rng.standard_normal(tuple(p.shape))))
+    return model, torch.tensor(rng.standard_normal((count, 2)))
+
+
+def flat(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def log_probs(theta, x):
+    """log p(.|x, theta) (C,) of `tanh_network`, written out for autodiff."""
+    hidden = torch.tanh(theta[:6].view(3, 2) @ x + theta[6:9])
+    z = theta[9:18].view(3, 3) @ hidden + theta[18:]
+    return z - z.logsumexp(0)
+
+
+def by_autodiff(model, x):
+    """p (C,), rows H' (C, D) and Hessians H'' (C, D, D), one for each label."""
+    theta = flat(model)
+
+    def loss(t):
+        return -log_probs(t, x)
+
+    rows, hessians = torch.func.jacrev(loss)(theta), torch.func.hessian(loss)(theta)
+    return torch.exp(-loss(theta)), rows, hessians
+
+
+def at_label(estimator_or_labels):
+    """`network_roots` with this estimator, or the empirical one with these labels."""
+
+    def roots(model, inputs, **options):
+        if isinstance(estimator_or_labels, str):
+            options = {"estimator": estimator_or_labels}
+        else:
+            labels = torch.full((len(inputs),), estimator_or_labels)
+            options = {"estimator": "empirical", "labels": labels}
+        return fisher.network_roots(model, inputs, **options)
+
+    return roots

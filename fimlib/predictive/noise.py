@@ -1,0 +1,56 @@
+"""How well a score can be known from L samples: split halves of the samples (T37)."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+from fimlib.predictive import tables
+
+
+class NoiseCeiling(NamedTuple):
+    """Rank correlations over a pool that the noise of L samples leaves possible.
+
+    split_half: Spearman's, between the scores of two halves of the samples.
+    reliability: expected between two scores of L samples each (Spearman-Brown,
+    2 r / (1 + r)). ceiling: expected between one of these and a score without noise,
+    the square root of it (0 for a negative reliability).
+    """
+
+    split_half: float
+    reliability: float
+    ceiling: float
+
+
+def noise_ceiling(score, log_probs, *others, generator=None):
+    """The `NoiseCeiling` of a score of log-probabilities (M, L, C): T37.
+
+    score: a function of log_probs and of `others` (such as log_probs_eval) that
+    returns (M,), as `bald` or `epig`; it is called with a random half of the samples
+    of theta, and with the other half. Raises ValueError for fewer than two samples or
+    examples, tables of different samples, and halves whose scores are all equal.
+    """
+    log_probs = tables.checked(log_probs, "log_probs")
+    others = [tables.checked(table, "others") for table in others]
+    for table in others:
+        tables.check_samples(log_probs, table, "others")
+    if log_probs.shape[1] < 2 or len(log_probs) < 2:
+        raise ValueError(
+            "log_probs must have at least 2 examples and 2 samples, got shape "
+            f"{tuple(log_probs.shape)}"
+        )
+    device = log_probs.device if generator is None else generator.device
+    order = torch.randperm(log_probs.shape[1], generator=generator, device=device)
+    size, order = len(order) // 2, order.to(log_probs.device)
+    halves = []
+    for half in (order[:size], order[size : 2 * size]):
+        found = score(log_probs[:, half], *(table[:, half] for table in others))
+        halves.append(np.asarray(torch.as_tensor(found).cpu()))
+        if len(np.unique(halves[-1])) < 2:
+            raise ValueError(
+                "score must tell examples apart, got equal scores from half the samples"
+            )
+    split_half = float(spearmanr(*halves).statistic)
+    reliability = 2 * split_half / (1 + split_half) if split_half > -1 else -np.inf
+    return NoiseCeiling(split_half, reliability, max(reliability, 0.0) ** 0.5)

@@ -1,0 +1,117 @@
+"""Joint outcomes of several labels, all of them or a sample, as posteriors of theta."""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from fimlib.predictive import tables
+
+
+class Outcomes(NamedTuple):
+    """Outcomes o of several labels: shifts (O, L) and weights (O,).
+
+    A shift is the posterior p(theta_l|o) less the prior 1/L. The weights are p(o) if
+    `per_sample` is 0: the outcomes are all those that can be. Otherwise they are drawn,
+    `per_sample` in turn from each theta_l, and of equal weight.
+    """
+
+    shift: torch.Tensor
+    weights: torch.Tensor
+    per_sample: int = 0
+
+    def to(self, dtype):
+        """The same in another floating dtype."""
+        return Outcomes(self.shift.to(dtype), self.weights.to(dtype), self.per_sample)
+
+    def moments(self, values, columns=slice(None)):
+        """What values (..., O) of these outcomes add to a mean, and to its variance.
+
+        Draws are stratified by theta_l, so that only the spread within each counts.
+        """
+        mean = values @ self.weights[columns]
+        if not self.per_sample:
+            return mean, torch.zeros_like(mean)
+        spread = values.unflatten(-1, (-1, self.per_sample)).var(-1).sum(-1)
+        return mean, spread / (self.per_sample * self.shift.shape[1] ** 2)
+
+
+def fits(log_probs, most):
+    """Whether the labels of (K, L, C) have at most `most` joint outcomes."""
+    count, _, classes = log_probs.shape
+    return classes == 1 or count * math.log(classes) <= math.log(most) + 1e-9
+
+
+def joint_outcomes(log_probs, most, generator=None, numbers=None):
+    """Yield `Outcomes` of the labels of log-probabilities (K, L, C).
+
+    All C^K if there are at most `most`; else about `most` drawn from their joint
+    distribution: as many from each theta_l, and at least 2. They come in chunks of
+    about `numbers` numbers.
+    """
+    count, samples, _ = log_probs.shape
+    rows = tables.normalised(log_probs).mT.contiguous()
+    step = max(1, (numbers or tables.NUMBERS) // max(count, samples))
+    if fits(log_probs, most):
+        yield from _all(rows, step)
+    else:
+        yield from _drawn(rows, step, max(2, -(-most // samples)), generator)
+
+
+def merged(parts):
+    """All chunks of `joint_outcomes` in one."""
+    shifts, weights, per_sample = zip(*parts, strict=True)
+    return Outcomes(torch.cat(shifts), torch.cat(weights), per_sample[0])
+
+
+def _all(rows, step):
+    count, classes, _ = rows.shape
+    places = classes ** torch.arange(count, device=rows.device)
+    for start in range(0, classes**count, step):
+        stop = min(start + step, classes**count)
+        index = torch.arange(start, stop, device=rows.device)
+        labels = index // places[:, None] % classes
+        shift, weights = _shift(rows, labels)
+        possible = weights > 0
+        yield Outcomes(shift[possible], weights[possible])
+
+
+def _drawn(rows, step, per_sample, generator):
+    samples = rows.shape[-1]
+    size = max(1, step // per_sample)
+    for start in range(0, samples, size):
+        origin = rows[..., start : start + size]
+        labels = _draw(origin, per_sample, generator)
+        shift, _ = _shift(rows, labels.flatten(1))
+        weights = torch.full_like(shift[:, 0], 1 / (samples * per_sample))
+        yield Outcomes(shift, weights, per_sample)
+
+
+def _draw(rows, count, generator):
+    """Labels (K, l, count): `count` draws from each log-probabilities (K, C, l)."""
+    cumulative = rows.exp().cumsum(1).mT.contiguous()
+    cumulative /= cumulative[..., -1:].clone()
+    uniform = torch.rand(
+        (*cumulative.shape[:2], count),
+        dtype=torch.float64,
+        device=rows.device,
+        generator=generator,
+    )
+    # The first class whose cumulative probability is above: never one without any.
+    return torch.searchsorted(cumulative, uniform, right=True)
+
+
+def _shift(rows, labels):
+    """p(theta_l|o) - 1/L (O, L) and p(o) (O,) of labels (K, O), from tables (K, C, L).
+
+    An outcome that no theta_l allows has weight zero, and a shift without a meaning.
+    """
+    shape = (labels.shape[1], rows.shape[-1])
+    joint = torch.zeros(shape, dtype=torch.float64, device=rows.device)
+    for row, label in zip(rows, labels, strict=True):
+        joint += row[label]
+    lowest = torch.finfo(torch.float64).min
+    largest = joint.amax(1, keepdim=True).clamp(min=lowest)
+    evidence = joint.sub_(largest).exp_().sum(1)
+    weights = evidence * largest[:, 0].exp() / shape[1]
+    return joint.div_(evidence[:, None]).sub_(1 / shape[1]), weights

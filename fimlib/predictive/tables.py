@@ -1,0 +1,139 @@
+"""Tables of probabilities p(y|x_i, theta_l), and divergences between predictions."""
+
+import torch
+
+from fimlib._checks import check_shape
+
+# Numbers in the temporaries of a pass over a table (32 MiB in float64).
+NUMBERS = 2**22
+# Numbers in a block that is worked on in place, and that should stay in cache.
+BLOCK = 2**18
+# Sums of float32 probabilities are off by about C eps.
+SUM_TOLERANCE = 1e-4
+
+
+def checked(log_probs, name):
+    """Return `log_probs` as a tensor (M, L, C), refused unless its rows sum to 1."""
+    table = as_table(log_probs, name)
+    for part in chunks(table, BLOCK):
+        _check_sums(part.double().exp().sum(-1), part, name)
+    return table
+
+
+def as_table(log_probs, name):
+    """Return `log_probs` as a floating tensor of shape (M, L, C) without a zero.
+
+    It keeps its floating dtype, so that a large table is not copied.
+    """
+    try:
+        # Python numbers are float64: left alone, torch would round them to float32.
+        plain = isinstance(log_probs, list | tuple | float)
+        table = torch.as_tensor(log_probs, dtype=torch.float64 if plain else None)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} must be a numeric array or tensor, got {type(log_probs).__name__}"
+        ) from error
+    if table.is_complex():
+        raise ValueError(f"{name} must be real, got dtype {table.dtype}")
+    if table.device.type == "mps":
+        raise ValueError(
+            f"{name} is on {table.device}, which has no float64: pass CPU tensors"
+        )
+    table = table.detach() if table.is_floating_point() else table.double()
+    check_shape(table, name, ("M", "L", "C"))
+    if 0 in table.shape:
+        raise ValueError(
+            f"{name} must have shape (M, L, C) without a zero, got {tuple(table.shape)}"
+        )
+    return table
+
+
+def _check_sums(sums, part, name):
+    if ((sums - 1).abs() <= SUM_TOLERANCE).all():
+        return
+    bad = int((part.isnan() | part.isposinf()).sum())
+    if bad:
+        raise ValueError(
+            f"{name} must be finite, or -inf for a probability of zero, got {bad} NaN "
+            "or +inf entries"
+        )
+    raise ValueError(
+        f"{name} must hold log-probabilities that sum to 1 over the last axis, got "
+        f"sums from {float(sums.min()):.6g} to {float(sums.max()):.6g}"
+    )
+
+
+def check_samples(log_probs, other, name):
+    """Raise unless `other` has as many samples of theta as `log_probs`."""
+    if other.shape[1] != log_probs.shape[1]:
+        raise ValueError(
+            f"{name} must have the {log_probs.shape[1]} samples of log_probs on axis "
+            f"1, got shape {tuple(other.shape)}"
+        )
+    if other.device != log_probs.device:
+        raise ValueError(
+            f"{name} must be on the device of log_probs, {log_probs.device}, got "
+            f"{other.device}"
+        )
+
+
+def chunks(table, numbers=None):
+    """Parts of a table along its first axis, each of at most about `numbers`."""
+    return table.split(max(1, (numbers or NUMBERS) // table.shape[1:].numel()))
+
+
+def normalised(log_probs):
+    """Log-probabilities (m, L, C) in float64 whose rows sum to 1 to the last digit."""
+    log_probs = log_probs.double()
+    return log_probs - log_probs.exp().sum(-1, keepdim=True).log_()
+
+
+def ratios(log_probs, name="log_probs"):
+    """Marginals p(y) (m, C), and p(y|theta_l) / p(y) - 1 as (m, L, C).
+
+    Rows that do not sum to 1 are refused by `name`.
+    """
+    probs = log_probs.double().exp()
+    sums = probs.sum(-1, keepdim=True)
+    _check_sums(sums, log_probs, name)
+    probs /= sums
+    marginal = probs.mean(1)
+    # A class without probability has a ratio without a meaning, and weight zero.
+    tiny = torch.finfo(torch.float64).tiny
+    return marginal, probs.div_(marginal.clamp(min=tiny)[:, None]).sub_(1)
+
+
+def excess_(change):
+    """(1 + d) log(1 + d) - d of each number d >= -1, which is overwritten.
+
+    Summed with weights p(y) over y, for d = q(y)/p(y) - 1, it is KL(q || p). No two
+    entropies are subtracted: each term is at least zero, and small where d is.
+    """
+    # A matrix product may miss -1, a probability of zero, by a rounding.
+    change.clamp_(min=-1)
+    # The finite stand-in for log 0 makes 0 log 0 zero.
+    logs = change.log1p().clamp_(min=-1e4)
+    return logs.addcmul_(logs, change).sub_(change)
+
+
+def blocks(marginal, ratio, shift, group=1):
+    """Yield (rows, columns, KL(p(Y_i|o) || p(Y_i))) for blocks of examples, outcomes.
+
+    marginal (m, C) and ratio (m, L, C) are those of `ratios`; shift (O, L) is the
+    posterior weight p(theta_l|o) less the prior's 1/L, so that p(y|o) / p(y) - 1 is a
+    product of the two. Columns come in whole groups of `group` outcomes.
+    """
+    count, samples, classes = ratio.shape
+    ratio = ratio.mT.reshape(count * classes, samples)
+    # As wide as a matrix product likes; a chunk may have no outcome that can be.
+    width = max(1, min(len(shift), group * max(1, 512 // group)))
+    height = max(1, BLOCK // (width * classes))
+    for top in range(0, count, height):
+        rows = slice(top, min(top + height, count))
+        left = ratio[rows.start * classes : rows.stop * classes]
+        weights = marginal[rows, None]
+        for start in range(0, len(shift), width):
+            columns = slice(start, start + width)
+            terms = excess_(left @ shift[columns].mT)
+            terms = terms.view(len(weights), classes, -1)
+            yield rows, columns, torch.bmm(weights, terms)[:, 0]

@@ -1,0 +1,255 @@
+"""BAIT: a batch that lowers tr(F_U M^{-1}) greedily, forward and then back (T28)."""
+
+import torch
+
+from fimlib import linalg
+from fimlib._checks import check_choice, positive_int
+from fimlib.fisher import FisherRoots, KroneckerRoots
+from fimlib.posterior import GaussianPosterior
+from fimlib.posterior.gaussian import shared_coordinates
+from fimlib.posterior.span import EPS
+from fimlib.selection.distances import completed, lowest_best
+from fimlib.selection.result import check_roots, checked_batch_size
+
+# Rounding of a gain, relative to it, that asks for a fresh start.
+_LOST = 1e-9
+# Numbers that the blocks of a chunk may hold, so that they stay in the cache.
+_CACHED = 2**17
+
+
+def bait(roots, eval_roots, post, batch_size, oversample=2, weights="bayes"):
+    """A batch by BAIT (Ash et al. 2021, arXiv:2106.09675): least tr(F_U M^{-1}).
+
+    F_U is the mean of the eval_roots' Fisher information (in the paper those of the
+    pool and the labelled examples), M the precision once the batch is labelled.
+    `oversample` K examples are chosen greedily, then all but K of them are dropped
+    greedily, each time the one that raises the trace least.
+    weights: "bayes", M = P + sum of F_i with the posterior's P; or "official", as in
+    the authors' code, M = prior + (sum of the N training F_i + K sum of F_i) / (N + K).
+    The criterion is not submodular (T25). It depends on the prior precision, which is
+    the posterior's here.
+
+    indices: in the order of choice. gains: half the decrease of the trace in nats, as
+    the examples are added in this order (EPIG's trace form, T28), so that they sum to
+    1/2 [tr(F_U M_0^{-1}) - tr(F_U M^{-1})]. Ties go to the lowest index; of tied ones
+    that chosen last is dropped. Where no example lowers the trace by more than
+    rounding, the lowest indices follow, and `notes` says so.
+
+    Raises ValueError for empty roots, other numbers of parameters or more than 20,000
+    of them, a batch_size outside 1..M, and "official" weights for a posterior that is
+    an approximation.
+    """
+    check_roots(roots, "roots", post)
+    check_roots(eval_roots, "eval_roots", post)
+    batch_size = checked_batch_size(batch_size, len(roots))
+    count = min(positive_int(oversample, "oversample") * batch_size, len(roots))
+    check_choice(weights, "weights", ("bayes", "official"))
+    weight = 1.0
+    if weights == "official":
+        post, weight = _official(post, batch_size)
+    post, roots, eval_roots = shared_coordinates(post, roots, eval_roots)
+    design = Design(post, eval_roots, roots.device)
+    roots = _held(roots, weight)
+    chosen, gains = _forward(roots, design, count)
+    if len(chosen) > batch_size:
+        chosen = _backward(roots, design, chosen, batch_size)
+        design.start()
+        gains = _gains(roots[chosen], design)
+    like = design.evals.new_empty(len(roots))
+    why = "lower the trace by more than rounding"
+    return completed(chosen, gains, batch_size, like, why)
+
+
+class Design:
+    """S = M^{-1} and A = S F_U S, as `both` (2, D, D), while examples come and go."""
+
+    def __init__(self, post, eval_roots, device):
+        self.post = post
+        # The first, since it refuses a D x D matrix that is too large.
+        post.covariance  # noqa: B018
+        self.evals = eval_roots.fisher_mean().to(device)
+        self.start()
+
+    def start(self, rows=None):
+        """Compute S and A anew for M = P, or M = P + V^T V with rows V (n, D)."""
+        covariance = self.post.covariance.to(self.evals)
+        if rows is not None:
+            precision = self.post.precision.to(rows).addmm(rows.mT, rows)
+            factor = linalg.cholesky_of_symmetric(precision, "precision")
+            covariance = torch.cholesky_inverse(factor)
+        self.both = torch.stack([covariance, covariance @ self.evals @ covariance])
+        self.scale, self.moved = float(self.both[1].diagonal().max()), False
+
+    def move(self, root, sign=1.0):
+        """Add one example's F = V^T V to M, or for sign -1 take it away (Woodbury).
+
+        Returns half the decrease of the trace, and X over Y (2r, D) such that S loses
+        sign X^T X, and A loses sign (X^T Y + Y^T X). Afterwards `rounding` is about
+        the error of the decrease, since A was computed from numbers up to `scale`;
+        `lost` says that it matters, and that a fresh start would lessen it.
+        """
+        rows = root.dense()[0].double()
+        x, y = self._products(root, rows)
+        core = torch.eye(len(rows)).to(rows) + sign * (x @ rows.mT)
+        size = float(rows.square().sum() / (1 + (x * rows).sum()))
+        factor = linalg.cholesky_of_symmetric((core + core.mT) / 2, "I + V S V^T")
+        core = torch.cholesky_solve(y @ rows.mT, factor)
+        thin = torch.cat([x, y - (sign / 2) * (core.mT @ x)], dim=1)
+        thin = torch.linalg.solve_triangular(factor, thin, upper=False)
+        x, y = thin.split(len(x.mT), dim=1)
+        thin = torch.cat([x, y])
+        self.both[0].addmm_(x.mT, x, alpha=-sign)
+        self.both[1].addmm_(thin.mT, torch.cat([y, x]), alpha=-sign)
+        gain = sign * float(core.trace()) / 2
+        self.moved, self.rounding = True, 10 * EPS * self.scale * size
+        fallen = float(self.both[1].diagonal().max()) < self.scale / 10
+        self.lost = fallen and self.rounding > _LOST * gain
+        return gain, thin
+
+    def _products(self, root, rows):
+        """V S and V A (2, r, D): of a Kronecker root, phi^T goes first."""
+        if not root.kronecker:
+            return rows @ self.both
+        blocks = self.both.view(2, root.num_outputs, -1, len(rows.mT))
+        return root.factor[0].mT @ (root.features[0] @ blocks)
+
+
+class Blocks:
+    """G_i = R_i S R_i^T and H_i = R_i A R_i^T (M, r, r) of all examples."""
+
+    def __init__(self, roots, design):
+        self.roots = roots
+        self.start(design)
+
+    def start(self, design):
+        """Compute all blocks from S and A."""
+        self.gram = self.roots.gram_of_symmetric(design.both[0])
+        self.target = self.roots.gram_of_symmetric(design.both[1])
+
+    def traces(self, sign=1.0, thin=None):
+        """tr(H_i (I + sign G_i)^{-1}), (M,): what adding or dropping i changes.
+
+        thin: first follow the move of the design that returned it. Blocks that rounding
+        has left without an inverse give NaN.
+        """
+        rank = self.roots.rank
+        eye = torch.eye(rank).to(self.gram)
+        step = max(16, _CACHED // (rank * (4 * rank + 2 * self.roots.num_outputs)))
+        weights = None if thin is None else _by_outputs(self.roots, thin)
+        found = self.gram.new_empty(len(self.roots))
+        for start in range(0, len(self.roots), step):
+            few = slice(start, start + step)
+            gram, target = self.gram[few], self.target[few]
+            if thin is not None:
+                x, y = _products(self.roots[few], weights).split(len(thin) // 2, 2)
+                gram.baddbmm_(x, x.mT, alpha=-sign)
+                cross = x @ y.mT
+                target.sub_(cross + cross.mT, alpha=sign)
+            factor, info = torch.linalg.cholesky_ex(eye + sign * gram)
+            solved = torch.cholesky_solve(target, factor)
+            traces = solved.diagonal(dim1=1, dim2=2).sum(-1)
+            found[few] = traces.masked_fill_(info != 0, torch.nan)
+        return found
+
+
+def _official(post, batch_size):
+    """The posterior with training weights 1 / (N + K); the weight K / (N + K)."""
+    if post.approximation is not None:
+        raise ValueError(
+            'weights must be "bayes" for a posterior that is an approximation, got '
+            f'"official" for the {post.approximation} one'
+        )
+    total = sum(len(part) for part in post.train_roots) + batch_size
+    train = [_scaled(part, 1 / total) for part in post.train_roots]
+    post = GaussianPosterior(post.num_parameters, post.prior_precision, train)
+    return post, batch_size / total
+
+
+def _forward(roots, design, count):
+    """The first `count` greedy choices, or as many as lower the trace, and gains."""
+    chosen, gains = [], []
+    blocks = Blocks(roots, design)
+    scores = blocks.traces()
+    while len(chosen) < count:
+        lost = design.moved and bool(scores.isnan().any())
+        if not lost:
+            scores[chosen] = -torch.inf
+            index = lowest_best(scores.nan_to_num(-torch.inf))
+            gain, thin = design.move(roots[[index]])
+            lost = design.lost
+        if lost:
+            design.start(_rows(roots[chosen]))
+            blocks.start(design)
+            scores = blocks.traces()
+            continue
+        if not gain > design.rounding:
+            break
+        chosen.append(index)
+        gains.append(gain)
+        if len(chosen) < count:
+            scores = blocks.traces(thin=thin)
+    return chosen, gains
+
+
+def _gains(roots, design):
+    """What each example adds to those before it."""
+    gains = []
+    for i in range(len(roots)):
+        gain, _ = design.move(roots[[i]])
+        if design.lost:
+            design.start(_rows(roots[:i]))
+            gain, _ = design.move(roots[[i]])
+        gains.append(gain)
+    return gains
+
+
+def _backward(roots, design, chosen, batch_size):
+    """The `batch_size` of the chosen that are left when the others are dropped."""
+    roots, left = roots[chosen], list(range(len(chosen)))
+    design.start(_rows(roots))
+    blocks = Blocks(roots, design)
+    costs = blocks.traces(-1.0)
+    while len(left) > batch_size:
+        # Nothing is left of M without an example whose block has no inverse: it stays.
+        open_costs = costs[left].nan_to_num(torch.finfo(costs.dtype).max / 2)
+        last = len(left) - 1 - lowest_best(-open_costs.flip(0))
+        _, thin = design.move(roots[[left.pop(last)]], -1.0)
+        costs = blocks.traces(-1.0, thin)
+    return [chosen[position] for position in left]
+
+
+def _held(roots, weight):
+    """The roots in memory and float64, their information multiplied by the weight."""
+    if roots.streamed:
+        parts = list(roots.chunks())
+        roots = parts[0].joined(parts)
+    if roots.kronecker:
+        roots = KroneckerRoots(roots.factor.double(), roots.features.double())
+    elif roots.dtype != torch.float64:
+        roots = FisherRoots(roots.dense().double())
+    return roots if weight == 1.0 else _scaled(roots, weight)
+
+
+def _scaled(roots, weight):
+    """Roots of w F_i."""
+    eye = torch.eye(roots.rank, dtype=roots.dtype, device=roots.device)
+    return roots.scaled((eye * weight**0.5).expand(len(roots), -1, -1))
+
+
+def _rows(roots):
+    return roots.dense().double().flatten(0, 1)
+
+
+def _by_outputs(roots, rows):
+    """Rows X (n, D) as the products of Kronecker roots need them: (q, C n)."""
+    if not roots.kronecker:
+        return rows.mT
+    return rows.view(len(rows), roots.num_outputs, -1).permute(2, 1, 0).flatten(1)
+
+
+def _products(part, weights):
+    """R_i X^T (m, r, n), from what `_by_outputs` makes of X."""
+    if not part.kronecker:
+        return part.dense().double() @ weights
+    inner = (part.features @ weights).view(len(part), part.num_outputs, -1)
+    return part.factor.mT @ inner

@@ -1,0 +1,145 @@
+"""k-DPP sampling: batches with p(B) proportional to det S_B (T33).
+
+BADGE's motivation: a k-DPP samples where greedy log det maximises, and k-means++
+sampling only resembles it.
+"""
+
+import torch
+
+from fimlib._checks import as_tensor, symmetric
+from fimlib.dual import gram_matrix
+from fimlib.fisher import FisherRoots
+from fimlib.posterior.span import EPS, stacked
+from fimlib.selection.result import Selection, checked_batch_size
+
+# Squared lengths, of 1 at most, that are rounding: of rows that others span.
+_NOISE = 1e-28
+
+
+def k_dpp(items, batch_size, generator=None, is_kernel=None):
+    """A batch drawn with p(B) proportional to det S_B, exactly, as a `Selection`.
+
+    items: gradients or features (M, D) or Fisher roots of rank 1, for which S is their
+    similarity matrix R R^T; or S itself (M, M), with `is_kernel=True`. Works in the
+    smaller of M and D; no index comes twice. `gains` are the increments of log det S_B
+    in the order drawn, in nats: they sum to log det S_B, without a 1/2.
+
+    Raises ValueError for a batch above the numerical rank (past which every det S_B is
+    zero), roots of a higher rank, an S that is not positive semi-definite, and a square
+    symmetric array without `is_kernel`, which may be meant either way. Source: Kulesza
+    & Taskar 2012, arXiv:1207.6083, section 5.2 (k-DPPs: 2011).
+    """
+    items = _checked(items, is_kernel)
+    batch_size = checked_batch_size(batch_size, len(items), "items")
+    vectors, singular = _decomposition(items)
+    if batch_size > len(singular):
+        raise ValueError(
+            f"batch_size must be at most the numerical rank {len(singular)} of the "
+            f"similarity matrix, got {batch_size}: every larger batch has determinant 0"
+        )
+    chosen = _choose_eigenvectors(2.0 * singular.log(), batch_size, generator)
+    indices = _sample_projection(vectors[:, chosen], generator)
+    # S_B = L L^T from the QR decomposition of the rows of B.
+    rows = vectors[indices] * singular
+    lower = torch.linalg.qr(rows.mT, mode="r")[1].mT
+    gains = 2.0 * lower.diagonal().abs().log()
+    return Selection(indices, gains, ("drawn with p(B) proportional to det S_B",))
+
+
+def _checked(items, is_kernel):
+    """A kernel as a symmetric tensor, or roots of rank 1."""
+    if is_kernel:
+        return symmetric(items, "items", "M")
+    if not hasattr(items, "num_parameters"):
+        items = as_tensor(items, "items", ("M", "D"))
+        square = is_kernel is None and len(items) == items.shape[1]
+        if square and torch.allclose(items, items.mT, rtol=1e-8):
+            raise ValueError(
+                f"items of shape {tuple(items.shape)} are symmetric: pass "
+                "is_kernel=True for a similarity matrix, or is_kernel=False for "
+                "features"
+            )
+        items = FisherRoots.from_dense(items)
+    if items.rank != 1:
+        raise ValueError(
+            "items must have rank 1, one gradient each, for a k-DPP, got roots of "
+            f"rank {items.rank}"
+        )
+    return items
+
+
+def _decomposition(items):
+    """Orthonormal U (M, r) and s (r,) with S = U diag(s^2) U^T, of numerical rank r."""
+    if type(items) is FisherRoots or (
+        isinstance(items, FisherRoots) and items.num_parameters < len(items)
+    ):
+        left, singular, _ = torch.linalg.svd(stacked(items), full_matrices=False)
+        kept = singular > max(len(items), items.num_parameters) * EPS * singular[0]
+        return left[:, kept], singular[kept]
+    # Of roots that are not held, their inner products alone are formed.
+    kernel = gram_matrix(items) if isinstance(items, FisherRoots) else items
+    values, vectors = torch.linalg.eigh(kernel)
+    floor = len(kernel) * EPS * values[-1].abs()
+    if values[0] < -100 * floor:
+        raise ValueError(
+            "items must be positive semi-definite as a similarity matrix, got a "
+            f"smallest eigenvalue of {float(values[0]):.6g}"
+        )
+    kept = values > floor
+    return vectors[:, kept], values[kept].sqrt()
+
+
+def _choose_eigenvectors(log_values, count, generator):
+    """Indices of `count` eigenvectors, with p proportional to the eigenvalues' product.
+
+    The elementary symmetric polynomials e_l of the first j eigenvalues are kept as
+    logs: no spectrum overflows, and all their terms are positive.
+    """
+    log_values = log_values.cpu()
+    size = len(log_values)
+    # Row j holds log e_0 .. log e_count of the first j eigenvalues.
+    table = torch.full((size + 1, count + 1), -torch.inf, dtype=torch.float64)
+    table[:, 0] = 0.0
+    for j in range(size):
+        table[j + 1, 1:] = torch.logaddexp(table[j, 1:], log_values[j] + table[j, :-1])
+    draws = _uniform(size, generator)
+    chosen, left = [], count
+    for j in reversed(range(size)):
+        if not left:
+            break
+        # An eigenvalue that is needed to reach `count` has probability 1 here.
+        log_share = log_values[j] + table[j, left - 1] - table[j + 1, left]
+        if draws[j] < log_share.exp():
+            chosen.append(j)
+            left -= 1
+    return chosen
+
+
+def _sample_projection(vectors, generator):
+    """A draw of k items from the DPP of the projection V V^T, V (M, k) orthonormal.
+
+    Each item is drawn by its squared length beyond the span of those before it, which
+    is then taken out of all rows.
+    """
+    rest = vectors.clone()
+    indices = []
+    for _ in range(vectors.shape[1]):
+        squares = rest.square().sum(1)
+        squares[indices] = 0.0
+        squares[squares < _NOISE] = 0.0
+        # By the distribution function, which has no limit on the number of items; its
+        # rounding must not lead past the last item that is left.
+        levels = squares.cumsum(0)
+        level = levels[-1] * _uniform(1, generator).to(levels)[0]
+        found = torch.searchsorted(levels, level, right=True)
+        index = int(torch.minimum(found, squares.nonzero()[-1, 0]))
+        indices.append(index)
+        direction = rest[index] / rest[index].norm()
+        rest = rest - (rest @ direction)[:, None] * direction
+    return torch.tensor(indices, device=vectors.device)
+
+
+def _uniform(count, generator):
+    device = "cpu" if generator is None else generator.device
+    draws = torch.rand(count, generator=generator, dtype=torch.float64, device=device)
+    return draws.cpu()

@@ -1,0 +1,176 @@
+"""log det, LogDetMI, LogDetCG and LogDetCMI of similarity matrices (T32, T34, T35)."""
+
+import math
+
+import torch
+
+from fimlib import linalg
+from fimlib._checks import as_tensor, check_count, symmetric
+from fimlib.similarity import psd
+
+
+def log_det(S, jitter=0.0):
+    """log det(S + jitter I), (), of a similarity matrix S (n, n) in nats (T32).
+
+    For S = R R^T and jitter lambda it is 2 EIG + n log lambda under the precision
+    lambda I (no 1/2 here). A singular S without jitter has -inf; the rank is decided
+    after scaling to a unit diagonal, so that the lengths of single rows do not enter,
+    and with jitter the directions beyond the rank count log(jitter) each, exactly.
+    Raises ValueError for a negative jitter and, with the smallest eigenvalue, where
+    S + jitter I has one below zero.
+    """
+    S = _square(S, "S")
+    jitter = _not_negative(jitter, "jitter")
+
+    def by_factor(lower):
+        return 2.0 * lower.diagonal().log().sum()
+
+    whole = torch.arange(len(S), device=S.device)
+    return _evaluate(S, jitter, by_factor, [(1, whole)], "S", "")
+
+
+def log_det_cg(S_A, S_AT, S_T, jitter=0.0, nu=1.0):
+    """LogDetCG, log det(S_A + jI - nu^2 S_AT (S_T + jI)^{-1} S_TA), () in nats (T35).
+
+    j = jitter. S_A (K, K), S_AT (K, T), S_T (T, T). For nu = 1 and j = lambda it is
+    2 EIG(A|T) + K log lambda, the EIG under the precision lambda I + F_T; f(A, T) -
+    f(T) in the notation of this package. -inf where A has a direction that T spans, or
+    repeats one, without jitter. Raises ValueError for wrong shapes, a negative jitter
+    or nu, and blocks that belong to no similarity matrix, as nu > 1 may make them.
+    """
+    S_A, S_T = _square(S_A, "S_A"), _square(S_T, "S_T", empty=True)
+    S_AT = as_tensor(S_AT, "S_AT", (len(S_A), len(S_T)))
+    jitter, nu = _not_negative(jitter, "jitter"), _not_negative(nu, "nu")
+    count = len(S_T)
+    cross = nu * S_AT
+    joint = torch.cat([torch.cat([S_T, cross.mT], 1), torch.cat([cross, S_A], 1)])
+
+    def by_factor(lower):
+        return 2.0 * lower.diagonal()[count:].log().sum()
+
+    whole = torch.arange(len(joint), device=joint.device)
+    terms = [(1, whole), (-1, whole[:count])]
+    what = f"[[S_A, nu S_AT], [nu S_TA, S_T]] with nu = {nu:g}"
+    return _evaluate(joint, jitter, by_factor, terms, what, ", or lower nu")
+
+
+def log_det_mi(S_A, S_AE, S_E, jitter=0.0, eta=1.0):
+    """LogDetMI, log det(S_A + jI) - log det(S_A + jI - eta^2 S_AE (S_E + jI)^-1 S_EA).
+
+    j = jitter; S_A (K, K), S_AE (K, E), S_E (E, E); the result () is in nats. For
+    eta = 1 and j = lambda it is 2 JEPIG under the precision lambda I (T34; the talk has
+    no 1/2). Without jitter it is the limit lambda -> 0, which depends on angles alone
+    (see `log_det_mi_limit`). Small values keep their relative accuracy, and next to a
+    singular S some n eps of absolute accuracy.
+
+    Raises ValueError for wrong shapes, a negative jitter or eta, an eta > 1 that makes
+    the joint matrix indefinite, and, without jitter, where E spans a direction of A,
+    which makes the value infinite.
+    """
+    S_A, S_E = _square(S_A, "S_A"), _square(S_E, "S_E")
+    none = S_A.new_zeros(len(S_A), 0), S_E.new_zeros(len(S_E), 0), S_A.new_zeros(0, 0)
+    return _mutual(S_A, S_AE, S_E, *none, jitter, eta, 1.0)
+
+
+def log_det_cmi(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter=0.0, eta=1.0, nu=1.0):
+    """LogDetCMI, f(A, T) + f(E, T) - f(A, E, T) - f(T), () in nats (T35).
+
+    f(X) = log det(S_X + jitter I). S_A (K, K), S_AE (K, E), S_E (E, E), S_AT (K, T),
+    S_ET (E, T), S_T (T, T). eta multiplies S_AE and nu S_AT, but nothing S_ET, as in
+    submodlib. For eta = nu = 1 and jitter lambda it is 2 JEPIG(A; E) under the
+    precision lambda I + F_T. Errors as `log_det_mi`; eta != nu may make the joint
+    matrix indefinite even below 1.
+    """
+    S_A, S_E = _square(S_A, "S_A"), _square(S_E, "S_E")
+    S_T = _square(S_T, "S_T", empty=True)
+    S_AT = as_tensor(S_AT, "S_AT", (len(S_A), len(S_T)))
+    S_ET = as_tensor(S_ET, "S_ET", (len(S_E), len(S_T)))
+    return _mutual(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter, eta, nu)
+
+
+def _mutual(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter, eta, nu):
+    jitter, eta = _not_negative(jitter, "jitter"), _not_negative(eta, "eta")
+    nu = _not_negative(nu, "nu")
+    S_AE = as_tensor(S_AE, "S_AE", (len(S_A), len(S_E)))
+    t, e = len(S_T), len(S_E)
+    cross = torch.cat([nu * S_AT, eta * S_AE], 1)
+    known = torch.cat([torch.cat([S_T, S_ET.mT], 1), torch.cat([S_ET, S_E], 1)])
+    joint = torch.cat([torch.cat([known, cross.mT], 1), torch.cat([cross, S_A], 1)])
+
+    def by_factor(lower):
+        # Past T, L L^T is the kernel given T; A given E and T is the last block alone.
+        rest, shared = lower[t + e :, t + e :], lower[t + e :, t : t + e]
+        solved = torch.linalg.solve_triangular(rest, shared, upper=False)
+        return linalg.log_det_identity_plus_rows(solved)
+
+    whole = torch.arange(len(joint), device=joint.device)
+    past = torch.cat([whole[:t], whole[t + e :]])
+    terms = [(1, past), (1, whole[: t + e]), (-1, whole), (-1, whole[:t])]
+    if t:
+        what = f"the joint matrix of A, E and T with eta = {eta:g} and nu = {nu:g}"
+        advice = ", or lower eta and nu to the same number, at most 1"
+    else:
+        what = f"[[S_A, eta S_AE], [eta S_EA, S_E]] with eta = {eta:g}"
+        advice = ", or lower eta"
+    value = _evaluate(joint, jitter, by_factor, terms, what, advice)
+    if torch.isinf(value):
+        raise ValueError(
+            "jitter must be positive here, got 0: the rows of E span a direction of A"
+            f"{', given T' if t else ''}, so that rank A + rank E exceeds the rank of "
+            "both together and the mutual information is infinite; pass a jitter, "
+            "which is the precision of a prior"
+        )
+    return value.clamp(min=0.0)
+
+
+def _evaluate(kernel, jitter, by_factor, terms, what, advice):
+    """A sum of signed log-determinants of blocks of S + jitter I: (sign, indices).
+
+    From the Cholesky factor of the whole where it is well-conditioned, or where only
+    the jitter makes S positive; else from eigenvalues, with the rank decided.
+    """
+    lower, trusted = psd.factor(kernel, jitter)
+    if trusted:
+        return by_factor(lower)
+    try:
+        return _by_spectra(kernel, jitter, terms)
+    except psd.IndefiniteError:
+        if lower is not None:
+            return by_factor(lower)
+    smallest = psd.smallest_eigenvalue(kernel)
+    raise ValueError(
+        f"{what} must be positive semi-definite, got a smallest eigenvalue of "
+        f"{smallest:.6g} (shape {tuple(kernel.shape)}) with jitter {jitter:g}: raise "
+        f"jitter above {-smallest:.6g}{advice}"
+    )
+
+
+def _by_spectra(kernel, jitter, terms):
+    total, missing = kernel.new_zeros(()), 0
+    floor = psd.rank_floor(kernel)
+    for sign, block in terms:
+        values = psd.spectrum(kernel[block][:, block], floor)
+        total = total + sign * (values + jitter).log().sum()
+        missing += sign * (len(block) - len(values))
+    if missing:
+        total = total + missing * (math.log(jitter) if jitter else -math.inf)
+    return total
+
+
+def _square(matrix, name, empty=False):
+    matrix = symmetric(matrix, name, "n")
+    if not empty:
+        check_count(len(matrix), name)
+    return matrix
+
+
+def _not_negative(value, name):
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} must be a number, got {type(value).__name__}"
+        ) from error
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"{name} must be finite and not negative, got {number}")
+    return number
