@@ -10,8 +10,8 @@ __version__ = "0.1.0"
 
 _SUBMODULES = (
     "linalg", "families", "blr", "fisher", "posterior", "information", "dual",
-    "predictive", "similarity", "selection", "proof", "records", "derivations",
-    "claims", "experiments", "plotting", "illustrations",
+    "predictive", "similarity", "selection", "agreement", "proof", "records",
+    "derivations", "claims", "experiments", "plotting", "illustrations",
 )  # fmt: skip
 __all__ = ["__version__", *_SUBMODULES]
 

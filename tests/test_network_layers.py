@@ -16,6 +16,7 @@ from networks import (
 )
 from torch import nn
 
+from fimlib.families import Gaussian
 from fimlib.fisher import FisherRoots, LayeredRoots, network_roots
 from fimlib.information import batch_eig, eig
 from fimlib.posterior import GaussianPosterior
@@ -139,3 +140,24 @@ def jacobians_of_loss(model, inputs, labels):
         grads = torch.autograd.grad(loss, parameters)
         rows.append(torch.cat([g.flatten() for g in grads]))
     return torch.stack(rows)
+
+
+def test_a_parameter_without_dimensions_counts_as_one():
+    class Scaled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.tensor(1.5, dtype=torch.float64))
+            self.layer = torch.nn.Linear(3, 2, bias=False, dtype=torch.float64)
+
+        def forward(self, x):
+            return self.scale * self.layer(x)
+
+    model = Scaled()
+    inputs = torch.linspace(-1, 1, 15, dtype=torch.float64).reshape(5, 3)
+    roots = network_roots(model, inputs, family=Gaussian(1.0))
+    rows = roots.dense()
+    assert rows.shape == (5, 2, 7)
+    gram = rows.mT @ rows
+    # df_c/dscale = W_c x: the first entry of F sums its squares.
+    truth = (inputs @ model.layer.weight.detach().mT).square().sum(1)
+    assert torch.allclose(gram[:, 0, 0], truth, rtol=1e-12)

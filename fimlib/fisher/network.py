@@ -247,7 +247,8 @@ class Network:
         def pull_back(x, u):
             _, pull = vjp(lambda p: self._output(p, x), self.parameters)
             grads = vmap(pull)(u.mT)[0]
-            return torch.cat([grads[name].flatten(1) for name in self.parameters], 1)
+            rows = [grads[name].reshape(len(u.mT), -1) for name in self.parameters]
+            return torch.cat(rows, 1)
 
         return self._mapped("rows", pull_back, self._rows_of_one, inputs, factor)
 
