@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"fimlib needs Python 3.11 to 3.13, and {sys.executable} is {v[0]}.{v[1]}: name another with PYTHON=...")'
 	@test -x $(PY) || $(PYTHON) -m venv .venv
 	$(PY) -m pip install $(PIP_ARGS) -q '$(TORCH)'
-	$(PY) -m pip install $(PIP_ARGS) -q -c constraints.txt -e '.[book,experiments,test]'
+	$(PY) -m pip install $(PIP_ARGS) -q -c constraints.txt -e '.[book,dask,experiments,test]'
 	@touch $@
 
 book: $(READY)   ## build _build/html/index.html (and run the ledger on this machine)
@@ -26,8 +26,8 @@ book: $(READY)   ## build _build/html/index.html (and run the ledger on this mac
 	.venv/bin/jupyter-book build . -W -n --keep-going -q
 	@echo "open _build/html/index.html"
 
-test: $(READY)   ## the whole test suite, notebooks included
-	$(PY) -m pytest
+test: $(READY)   ## the whole test suite, notebooks included, on two cores
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 
 # Without dependencies: constraints-peers.txt names every package that is needed, so no
 # peer can bring another torch, or torchvision, along.

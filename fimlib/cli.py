@@ -110,19 +110,52 @@ def figure(
 
 @app.command()
 def run(
-    name: Annotated[str, typer.Argument(help="fig23, fig23-studies")],
-    data: Annotated[str, typer.Option(help="embedded or mnist")] = "embedded",
-    seeds: Annotated[str, typer.Option(help="0, 0,2 or 0..4")] = "0",
+    name: Annotated[str, typer.Argument(help="fig23, fig23-studies or fig4")],
+    data: Annotated[
+        str | None, typer.Option(help="embedded, mnist; fig4: fried,poker,...")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="0, 0,2 or 0..4; of fig4, its splits")
+    ] = None,
     eval_size: Annotated[int | None, typer.Option(help="evaluation points")] = None,
     out: Annotated[Path | None, typer.Option(help="folder (figures/data)")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="fig4: demo, reduced or full")
+    ] = None,
+    methods: Annotated[str | None, typer.Option(help="fig4: bald,bait,...")] = None,
+    backend: Annotated[str | None, typer.Option(help="fig4: loky or dask")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="fig4: the Dask scheduler's address")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(help="fig4: processes")] = None,
+    work: Annotated[Path | None, typer.Option(help="folder of finished units")] = None,
 ):
     """Run an experiment; a killed run goes on where it stopped."""
     from fimlib import experiments
 
-    path = experiments.run(
-        name, data=data, seeds=parse_seeds(seeds), eval_size=eval_size, out=out
-    )
-    typer.echo(path)
+    options = {
+        "seeds": seeds if seeds is None else parse_seeds(seeds),
+        "eval_size": eval_size,
+        "out": out,
+        "protocol": protocol,
+        "methods": methods and tuple(methods.split(",")),
+        "backend": backend,
+        "scheduler": scheduler,
+        "jobs": jobs,
+        "work": work,
+    }
+    given = {key: value for key, value in options.items() if value is not None}
+    if name.startswith("fig23"):
+        _refuse(given, ("protocol", "methods", "backend", "scheduler", "jobs"), name)
+    else:
+        _refuse(given, ("eval_size",), name)
+    typer.echo(experiments.run(name, data=data, **given))
+
+
+def _refuse(given, options, name):
+    for option in options:
+        if option in given:
+            raise ValueError(f"{name} has no --{option.replace('_', '-')}")
 
 
 def parse_seeds(text):
@@ -143,9 +176,10 @@ def parse_seeds(text):
 @app.command()
 def data():
     """List the data sets, and where each was found."""
-    from fimlib.experiments.data import status
+    from fimlib.experiments import data
+    from fimlib.experiments.fig4 import sets
 
-    for line in status():
+    for line in data.status() + sets.status():
         typer.echo(line)
 
 

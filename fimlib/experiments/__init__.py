@@ -2,15 +2,18 @@
 
 from importlib import import_module
 
-NAMES = ("fig23", "fig23-studies")
+NAMES = ("fig23", "fig23-studies", "fig4")
 
 
-def run(name, data="embedded", **options):
+def run(name, data=None, **options):
     """Run experiment ``name`` and return the path of its record.
 
-    ``options`` (seeds, out, eval_size, ...) go to the experiment's own ``run``.
+    ``data`` names its data set, None the embedded one. ``options`` (seeds, out, ...) go
+    to the experiment's own ``run``.
     """
     if name not in NAMES:
         raise ValueError(f"no experiment {name!r}; there are {', '.join(NAMES)}")
+    if data is None and name != "fig4":  # whose protocol names its sets
+        data = "embedded"
     module = name.replace("-", "_")
     return import_module(f"{__name__}.{module}").run(data, **options)

