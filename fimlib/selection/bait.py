@@ -13,6 +13,8 @@ from fimlib.selection.result import check_roots, checked_batch_size
 
 # Rounding of a gain, relative to it, that asks for a fresh start.
 _LOST = 1e-9
+# Pivots of a Cholesky factor this far apart may be rounding: it takes half the digits.
+_PIVOTS = 1e-6
 # Numbers that the blocks of a chunk may hold, so that they stay in the cache.
 _CACHED = 2**17
 
@@ -74,9 +76,7 @@ class Design:
         """Compute S and A anew for M = P, or M = P + V^T V with rows V (n, D)."""
         covariance = self.post.covariance.to(self.evals)
         if rows is not None:
-            precision = self.post.precision.to(rows).addmm(rows.mT, rows)
-            factor = linalg.cholesky_of_symmetric(precision, "precision")
-            covariance = torch.cholesky_inverse(factor)
+            covariance = _inverse(self.post.precision.to(rows), rows)
         self.both = torch.stack([covariance, covariance @ self.evals @ covariance])
         self.scale, self.moved = float(self.both[1].diagonal().max()), False
 
@@ -86,13 +86,18 @@ class Design:
         Returns half the decrease of the trace, and X over Y (2r, D) such that S loses
         sign X^T X, and A loses sign (X^T Y + Y^T X). Afterwards `rounding` is about
         the error of the decrease, since A was computed from numbers up to `scale`;
-        `lost` says that it matters, and that a fresh start would lessen it.
+        `lost` says that it matters, and that a fresh start would lessen it. Nothing
+        is moved, and None returned for X and Y, where rounding has made I + sign
+        V S V^T indefinite.
         """
         rows = root.dense()[0].double()
         x, y = self._products(root, rows)
         core = torch.eye(len(rows)).to(rows) + sign * (x @ rows.mT)
         size = float(rows.square().sum() / (1 + (x * rows).sum()))
-        factor = linalg.cholesky_of_symmetric((core + core.mT) / 2, "I + V S V^T")
+        factor, info = torch.linalg.cholesky_ex((core + core.mT) / 2)
+        if int(info) != 0:
+            self.lost, self.rounding = True, float("inf")
+            return 0.0, None
         core = torch.cholesky_solve(y @ rows.mT, factor)
         thin = torch.cat([x, y - (sign / 2) * (core.mT @ x)], dim=1)
         thin = torch.linalg.solve_triangular(factor, thin, upper=False)
@@ -112,6 +117,17 @@ class Design:
             return rows @ self.both
         blocks = self.both.view(2, root.num_outputs, -1, len(rows.mT))
         return root.factor[0].mT @ (root.features[0] @ blocks)
+
+
+def _inverse(precision, rows):
+    """Inverse of P + V^T V, also where the sum has more digits than a float64."""
+    factor, info = torch.linalg.cholesky_ex(precision.addmm(rows.mT, rows))
+    pivots = factor.diagonal()
+    if int(info) == 0 and float(pivots.min() / pivots.max()) > _PIVOTS:
+        return torch.cholesky_inverse(factor)
+    upper = linalg.cholesky_of_symmetric(precision, "precision").mT
+    upper = torch.linalg.qr(torch.cat([upper, rows]), mode="r")[1]
+    return torch.cholesky_inverse(upper, upper=True)
 
 
 class Blocks:
@@ -175,8 +191,10 @@ def _forward(roots, design, count):
         if not lost:
             scores[chosen] = -torch.inf
             index = lowest_best(scores.nan_to_num(-torch.inf))
+            # A fresh start lessens no error where there was one just now.
+            stale = design.moved
             gain, thin = design.move(roots[[index]])
-            lost = design.lost
+            lost = stale and design.lost
         if lost:
             design.start(_rows(roots[chosen]))
             blocks.start(design)
@@ -214,6 +232,9 @@ def _backward(roots, design, chosen, batch_size):
         open_costs = costs[left].nan_to_num(torch.finfo(costs.dtype).max / 2)
         last = len(left) - 1 - lowest_best(-open_costs.flip(0))
         _, thin = design.move(roots[[left.pop(last)]], -1.0)
+        if thin is None:
+            design.start(_rows(roots[left]))
+            blocks.start(design)
         costs = blocks.traces(-1.0, thin)
     return [chosen[position] for position in left]
 

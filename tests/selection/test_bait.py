@@ -298,3 +298,21 @@ def test_bad_input_is_refused_by_name():
     for message, arguments in refused.items():
         with pytest.raises(ValueError, match=message):
             bait(*arguments)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("oversample", [1, 2])
+@pytest.mark.parametrize("noise", [1e-6, 1e-7, 1e-8, 1e-9])
+@pytest.mark.parametrize("seed", [0, 1, 8])
+def test_labels_of_hardly_any_noise_come_to_an_end(seed, noise, oversample):
+    # Nine directions are pinned down at once, to more digits than a float64 has. What
+    # further examples add is far below the rounding of what there was at first.
+    spread = normal(71, 10, seed=seed)
+    pool = (spread - spread.mean(1, keepdim=True)) / 10**0.5
+    roots, evals = (FisherRoots.from_dense(pool / s) for s in (noise, 1.0))
+    post = GaussianPosterior.isotropic(10, 1.0)
+    found = bait(roots, evals, post, 61 // oversample, oversample=oversample)
+    assert len(set(found.indices.tolist())) == 61 // oversample
+    # Half the pool's mean squared length, but for the nine noise variances.
+    whole = float(pool.square().sum(1).mean()) / 2
+    assert float(found.gains.sum()) == pytest.approx(whole, rel=1e-6)
