@@ -110,7 +110,7 @@ def verify(ids=(), progress=lambda claim: None) -> dict:
         progress(claim)
         began = time.perf_counter()
         report = check(claim)
-        entries.append(_entry(claim, report, time.perf_counter() - began))
+        entries.append(entry(claim, report, time.perf_counter() - began))
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),
@@ -121,7 +121,8 @@ def verify(ids=(), progress=lambda claim: None) -> dict:
     }
 
 
-def _entry(claim, report, seconds):
+def entry(claim: Claim, report: proof.Report, seconds: float = 0.0) -> dict:
+    """What the record of a run says of one claim."""
     steps = [
         {
             "statement": step_tex(s),
@@ -146,11 +147,20 @@ def _entry(claim, report, seconds):
         "verdict": claim.verdict,
         "status": _status(report),
         "chapter": claim.chapter,
+        "labels": list(claim.labels),
+        "source": f"{claim.derive.__module__}.{claim.derive.__name__}",
+        "strength": _strength(report),
         "seconds": round(seconds, 2),
         "steps": steps,
         "checks": checks,
         "mutants": mutants,
     }
+
+
+def _strength(report):
+    """The kinds of proof and evidence that hold, the strongest first."""
+    found = {o.kind for _, o in (*report.steps, *report.checks) if o.ok}
+    return sorted(found, key=proof.KINDS.index)
 
 
 def _status(report):

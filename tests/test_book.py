@@ -174,6 +174,42 @@ def test_ledger_page_names_what_failed():
     assert "**0 of 1** | 1 | **0 of 2** |" in text
 
 
+ENTRY = """<p id="claim-t9">T9 <a href="02.html"><span class="doc">Lines</span></a>
+<a href="../_modules/blr.html#t9">[source]</a></p>"""
+
+
+def built(folder, chapter='<a href="ledger.html#claim-t9">T9</a>', entry=ENTRY):
+    """A built book of a chapter, the ledger and a page of code."""
+    (folder / "chapters").mkdir()
+    (folder / "_modules").mkdir()
+    (folder / "_modules" / "blr.html").write_text('<div id="t9">def t9()</div>')
+    (folder / "chapters" / "02.html").write_text(chapter)
+    (folder / "chapters" / "ledger.html").write_text(entry)
+    return check_book.check_links(folder)
+
+
+def test_every_link_leads_somewhere(tmp_path):
+    assert built(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("ledger.html#claim-t9", "ledger.html", "02.html: no link to T9"),
+        ("#claim-t9", "#claim-t99", "02.html: dead link: ledger.html#claim-t99"),
+        ("#t9", "#t10", "ledger.html: dead link: ../_modules/blr.html#t10"),
+        ("blr.html", "glm.html", "ledger.html: dead link: ../_modules/glm.html#t9"),
+        ('<a href="../_modules/blr.html#t9">', "<a>", "T9 has no link to its source"),
+        ('<span class="doc">', "", "T9 names no chapter"),
+        ('id="claim-t9"', "", "no entry of a claim"),
+    ],
+)
+def test_a_link_that_leads_nowhere_is_found(tmp_path, old, new, problem):
+    chapter = '<a href="ledger.html#claim-t9">T9</a>'.replace(old, new)
+    problems = built(tmp_path, chapter, ENTRY.replace(old, new))
+    assert any(problem in found for found in problems), problems
+
+
 needs_chromium = pytest.mark.skipif(
     not check_book.chromium(), reason="no Chromium (Debian: apt-get install chromium)"
 )

@@ -4,13 +4,20 @@ A page fails when a formula is not typeset, something is asked from outside the 
 a script fails, a picture is missing or has no alt text, or the page is wider than a
 phone. With --shots DIR each page is also photographed, 390, 1280 and 1440 px wide,
 light and dark.
+
+Before that, and without a browser, every link inside the book has to lead somewhere,
+and from the chapter of each claim one click to its entry in the ledger, and from there
+one to the source of its checks.
 """
 
 import argparse
 import os
+import re
 import shutil
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 FLAGS = [
     "--no-sandbox",
@@ -59,6 +66,70 @@ def pages(root):
     """Every page a reader can open; index.html only redirects, _modules hold code."""
     found = sorted(Path(root).resolve().rglob("*.html"))
     return [p for p in found if p.name != "index.html" and "_static" not in p.parts]
+
+
+class Anchors(HTMLParser):
+    """The ids of a page, and its links in the order of the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.links = set(), []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.ids |= {found.get("id"), found.get("name")} - {None}
+        if tag == "a" and found.get("href"):
+            self.links.append(found["href"])
+
+
+def anchors(root):
+    return {p: Anchors(p.read_text()) for p in pages(root)}
+
+
+def dead_links(root, found):
+    """Links of a page to a file or anchor of the book that is not there.
+
+    Pages of code are left out: viewcode's way back misses what is re-exported.
+    """
+    root = Path(root).resolve()
+    for page, one in found.items():
+        if "_modules" in page.parts:
+            continue
+        for link in dict.fromkeys(one.links):
+            if re.match(r"[a-z]+:|#?$", link):
+                continue
+            path, _, anchor = unquote(link).partition("#")
+            target = (page.parent / path).resolve() if path else page
+            wanted = anchor if target in found else ""
+            if not target.exists() or (wanted and wanted not in found[target].ids):
+                yield f"{page.relative_to(root)}: dead link: {link}"
+
+
+ENTRY = re.compile(r'id="claim-(t\d+)"(.*?)(?=id="claim-t|\Z)', re.S)
+CLAIM_CHAPTER = re.compile(r'href="([^"#]+\.html)"><span class="doc">')
+SOURCE = re.compile(r'href="[^"]*_modules/[^"]+#t\d+"')
+
+
+def ledger_paths(root, found):
+    """Claims that a chapter does not lead to, or whose entry leads to no source."""
+    ledger = Path(root).resolve() / "chapters" / "ledger.html"
+    entries = ENTRY.findall(ledger.read_text()) if ledger.exists() else []
+    if not entries:
+        yield "chapters/ledger.html: no entry of a claim"
+    for id, text in entries:
+        if not SOURCE.search(text):
+            yield f"chapters/ledger.html: {id.upper()} has no link to its source"
+        chapter = CLAIM_CHAPTER.search(text)
+        if not chapter:
+            yield f"chapters/ledger.html: {id.upper()} names no chapter"
+        elif f"ledger.html#claim-{id}" not in found[ledger.parent / chapter[1]].links:
+            yield f"chapters/{chapter[1]}: no link to {id.upper()} in the ledger"
+
+
+def check_links(root):
+    found = anchors(root)
+    return [*dead_links(root, found), *ledger_paths(root, found)]
 
 
 def watch(tab, name, problems):
@@ -136,10 +207,13 @@ def main():
     parser.add_argument("--shots", metavar="DIR", help="write pictures of the pages")
     parser.add_argument("--only", default="", help="pages whose name contains this")
     args = parser.parse_args()
+    links = check_links(args.root) if pages(args.root) else []
     if not chromium():
+        print(*links, sep="\n", end="\n" if links else "")
         print("skipped: no Chromium found (Debian: apt-get install chromium)")
-        return 1 if os.environ.get("CI") else 0
+        return 1 if links or os.environ.get("CI") else 0
     problems, count, formulas = check(args.root, args.shots, args.only)
+    problems = links + problems
     if not count:
         problems.append(f"{args.root}: no page there: run `make book` first")
     print(*problems, sep="\n", end="\n" if problems else "")

@@ -81,6 +81,7 @@ GRID = 20_001
         "posterior to where the curvature is another"
     ),
     chapter=CHAPTER,
+    labels=("thm-family-sampling", "eq-family-sampling", "eq-family-coin"),
 )
 def t19():
     curvature = Let(r"\HofHessian{\y}", J.T * LAMBDA * J)

@@ -56,6 +56,7 @@ from fimlib.proof import Check, Derivation, Mutant, Step
         "train mode and for noise that labels share"
     ),
     chapter=CHAPTER,
+    labels=("thm-hessian-additive", "eq-laplace-additive"),
 )
 def t12():
     one = density("p", INDEX, S, T)

@@ -96,6 +96,7 @@ SIMILAR = Let(r"\tfrac12(\mathbf 1\mathbf 1^\top+U U^\top)", GRAM)
         "normalises the gradients and adds 1 to the diagonal"
     ),
     chapter=CHAPTER,
+    labels=("thm-sim-span", "eq-sim-span"),
 )
 def t33():
     chosen = Sym("B", "n", "n+m")

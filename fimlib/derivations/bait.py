@@ -67,6 +67,7 @@ B_POINT = np.array([-1.0, 2.0])
         "by K/(n+K), not by 1/(n+K)"
     ),
     chapter=CHAPTER,
+    labels=("thm-bait-trace", "eq-epig-trace", "eq-epig-bait"),
 )
 def t28():
     count, s2 = scalar("E"), scalar(r"\sigma^2")
@@ -232,6 +233,7 @@ def average_variance(function, rng):
     assumptions=("the evaluation inputs are linearly independent",),
     verdict=HOLDS,
     chapter=CHAPTER,
+    labels=("thm-itl-limit", "eq-epig-itl"),
 )
 def t29():
     e2 = scalar(r"\epsilon^2")
@@ -309,6 +311,7 @@ def noisy_jepig(x, x_eval, covariance, noise_variance, eval_noise):
     verdict=CORRECTED,
     correction="greedy has no 1 - 1/e guarantee here, and lazy greedy may err",
     chapter=CHAPTER,
+    labels=("thm-not-submodular", "eq-epig-rise"),
 )
 def t49():
     eval_root = Sym("L", "m", "D")

@@ -60,6 +60,7 @@ from fimlib.proof import (
         "variance, not the prior and posterior variance"
     ),
     chapter=CHAPTER,
+    labels=("thm-blr-eig", "eq-blr-eig", "eq-blr-batch", "eq-errata-predictive"),
 )
 def t9():
     q = X_1.T * S * X_1

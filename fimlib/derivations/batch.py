@@ -56,6 +56,7 @@ from fimlib.proof import (
     verdict=CONDITIONS,
     correction="the talk's two displays lack the factor ½",
     chapter=CHAPTER,
+    labels=("thm-batch", "eq-eig-gain", "eq-eig-batch", "eq-errata-talk-batch"),
 )
 def t25():
     a, b = Sym("A", "n", "D"), Sym("B", "m", "D")

@@ -48,6 +48,7 @@ DIGITS = 1e-8  # of derivatives by differences
         r"$P=\HofHessian{\wstar\given\D}$"
     ),
     chapter=CHAPTER,
+    labels=("thm-hessian-bayes", "eq-laplace-bayes", "eq-laplace-posterior-precision"),
 )
 def t11():
     likelihood, prior = density("L", S, T), density("q", S, T)

@@ -77,6 +77,7 @@ def problem(rng, size, count=1):
     assumptions=(r"$\Sigma\succ0$",),
     verdict=HOLDS,
     chapter=CHAPTER,
+    labels=("thm-blr-entropy", "eq-blr-entropy"),
 )
 def t5():
     scatter = Sym(r"(\w-\mu)(\w-\mu)^\top", "D", "D", "symmetric", mean=S)
@@ -155,6 +156,7 @@ def model_entropy(mean, covariance, noise_variance):
     assumptions=(r"$\Sigma\succ0$", r"$\sigma^2>0$ known"),
     verdict=HOLDS,
     chapter=CHAPTER,
+    labels=("thm-blr-update", "eq-blr-update", "def-blr"),
 )
 def t6():
     w, mu = Sym(r"\w", "D"), Sym(r"\mu", "D")
@@ -264,6 +266,7 @@ def update(mean, covariance, noise_variance, x, y):
     assumptions=(r"$\Sigma\succ0$", r"$\sigma^2>0$ known"),
     verdict=HOLDS,
     chapter=CHAPTER,
+    labels=("thm-blr-determinant", "eq-blr-determinant"),
 )
 def t7():
     eig = Let(r"\MIof{\W;\Y\given\x}", entropy(S) - entropy(S_NEW))

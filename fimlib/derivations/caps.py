@@ -72,6 +72,7 @@ from fimlib.proof import (
         "trace above it is no amount of information"
     ),
     chapter=CHAPTER,
+    labels=("thm-lens-caps", "eq-lens-caps", "eq-lens-order"),
 )
 def t45():
     both = (Y_1, Y_2)

@@ -86,6 +86,7 @@ def stack(name, *parts):
         "true-label gradients, which vanish on a fitted set, it is forgotten again"
     ),
     chapter=CHAPTER,
+    labels=("thm-sim-conditional", "eq-sim-conditional"),
 )
 def t35():
     count = scalar(K)

@@ -54,6 +54,7 @@ from fimlib.proof import (
         "linearity, and for stochastic estimates"
     ),
     chapter=CHAPTER,
+    labels=("thm-lens-cost", "eq-lens-cost"),
 )
 def t48():
     signs = Sym(r"vv^\top", "r", "r", "psd", mean=Eye("r"))

@@ -99,6 +99,12 @@ def dense(roots):
         "smaller (Jensen); four assumptions are silent"
     ),
     chapter=CHAPTER,
+    labels=(
+        "thm-eig-log-det",
+        "eq-eig-log-det",
+        "eq-errata-jensen",
+        "eq-errata-talk-mean",
+    ),
 )
 def t21():
     p_y = Sym(r"P_{\y}", "D", "D", "pd", mean=P + FIM)
@@ -287,6 +293,7 @@ def eig_of_prior(roots, post):
     assumptions=(r"linear-Gaussian model, $\sigma^2$ known",),
     verdict=HOLDS,
     chapter=CHAPTER,
+    labels=("thm-exact-blr", "eq-eig-exact"),
 )
 def t22():
     x, s2 = Sym(r"\x", "D"), scalar(r"\sigma^2")

@@ -72,6 +72,7 @@ def mean(e):
     assumptions=(r"$\Y$ and $\Yeval$ independent given $\W$",),
     verdict=HOLDS,
     chapter=CHAPTER,
+    labels=("thm-epig-left-to-learn", "eq-epig-left-to-learn"),
 )
 def t26():
     both = (r"\Yeval_1", r"\Yeval_2")
@@ -191,6 +192,12 @@ def entropy(table):
         "EPIG, which can exceed the right-hand side"
     ),
     chapter=CHAPTER,
+    labels=(
+        "thm-epig-display",
+        "eq-epig-display",
+        "eq-epig-jepig",
+        "eq-errata-talk-epig",
+    ),
 )
 def t27():
     before = Let(r"\Sigma", P.I)

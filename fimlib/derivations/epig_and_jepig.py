@@ -39,6 +39,7 @@ from fimlib.proof import MI, Check, Const, Derivation, Independent, Let, Mutant,
     verdict=CORRECTED,
     correction="the question has to read: difference between EPIG and JEPIG?",
     chapter=CHAPTER,
+    labels=("thm-information-difference", "eq-information-difference"),
 )
 def t4():
     share = Const(sympy.Rational(1, 3))

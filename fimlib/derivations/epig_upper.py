@@ -58,6 +58,14 @@ from fimlib.proof import (
         "into a true upper bound of EPIG"
     ),
     chapter=CHAPTER,
+    labels=(
+        "thm-epig-upper",
+        "eq-epig-g",
+        "eq-epig-upper",
+        "eq-epig-repaired",
+        "eq-epig-sandwich",
+        "eq-epig-disguise",
+    ),
 )
 def t50():
     extra = Sym("B", "n", "D")
@@ -141,6 +149,7 @@ def t50():
                 ),
             ),
         ),
+        *left_over(),
     ]
     upper, order = (
         "information.epig_upper equals the four log-determinants of the mean",
@@ -162,11 +171,39 @@ def t50():
             ),
             Mutant("JEPIG below half the EIG", 3, HALF * HALF * logdet(I_R + block(P))),
             Mutant("half the trace", 6, HALF * trace),
+            Mutant("a quarter for ½", 8, HALF * LEAST.I * Tr(R.T * R) * HALF),
             Mutant("sum for mean", upper, information.jepig),
             Mutant("no Jensen", upper, information.epig),
             Mutant("the talk's display", upper, information.epig_proxy),
             Mutant("order reversed", order, lambda *a: chain_of_scores(*a).flip(0)),
         ],
+    )
+
+
+LEAST = scalar(r"\lambda_{\min}")
+
+
+def left_over():
+    """What JEPIG leaves out of EIG; F_E + P is written with its smallest eigenvalue."""
+    rest = Sym("B", "n", "D")
+    known = LEAST * Eye("D") + rest.T * rest
+    gram = Let("G_E", R * known.I * R.T)
+    inner = (LEAST * Eye("n") + rest * rest.T).I
+    moved = rest * R.T * R * rest.T
+    return chain(
+        HALF * logdet(I_R + gram),
+        le(
+            HALF * Tr(gram),
+            r"what JEPIG leaves out of EIG, $G_E=R(P+F_E)^{-1}R^\top$: "
+            r"{prf:ref}`thm-trace-bound`",
+            Spectral(gram),
+        ),
+        le(
+            HALF * LEAST.I * Tr(R.T * R),
+            r"$(P+F_E)^{-1}\preceq I/\lambda_{\min}$, since $P+F_E"
+            r"=\lambda_{\min}I+B^\top B$",
+            TraceProducts(((HALF.value, LEAST.I * inner, moved),)),
+        ),
     )
 
 

@@ -115,6 +115,7 @@ BEND = bend(along(LINE * JAC * V + HALF * LINE * LINE * Q))
         "not"
     ),
     chapter=CHAPTER,
+    labels=("thm-family-fim", "eq-family-fim"),
 )
 def t16():
     left, right = chain_rule()

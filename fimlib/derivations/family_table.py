@@ -60,6 +60,7 @@ CLASSES = Const(sympy.Symbol(C, positive=True))
         "depends on the label"
     ),
     chapter=CHAPTER,
+    labels=("thm-family-table", "eq-family-log-sd"),
 )
 def t17():
     rows = [family_step(make) for make in ROWS]

@@ -56,6 +56,12 @@ from fimlib.proof import (
     ),
     verdict=HOLDS,
     chapter=CHAPTER,
+    labels=(
+        "thm-fisher-mean",
+        "eq-fisher-mean",
+        "eq-fisher-additive",
+        "eq-fisher-empirical",
+    ),
 )
 def t14():
     f_1, f_2 = (Sym(f"F_{i}", "D", "D", "psd") for i in (1, 2))

@@ -62,6 +62,7 @@ from fimlib.proof import (
         "past its rank, log-determinants see the noise term alone"
     ),
     chapter=CHAPTER,
+    labels=("thm-lens-outputs", "eq-lens-outputs"),
 )
 def t44():
     c, e = r"\numclasses", r"\evalsize"

@@ -77,6 +77,7 @@ GGN = Let(r"\mathrm{GGN}", JAC.T * LAM * JAC)
         "because it is cheaper"
     ),
     chapter=CHAPTER,
+    labels=("thm-family-ggn", "eq-family-ggn", "eq-family-other"),
 )
 def t20():
     fim, link_form = log_sd_link()

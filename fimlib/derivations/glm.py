@@ -63,6 +63,7 @@ Z, Y = sympy.symbols("z y", real=True)
         r"$f=\mathbf W\x$ in the place of $\w^\top\x$"
     ),
     chapter=CHAPTER,
+    labels=("thm-family-glm", "eq-family-glm", "eq-family-link"),
 )
 def t18():
     soft, closed = softmax_hessian()

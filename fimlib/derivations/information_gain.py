@@ -83,6 +83,13 @@ class Calculus(Step):
         "drop is negative for a label that leaves the parameters less certain"
     ),
     chapter=CHAPTER,
+    labels=(
+        "thm-information-gain",
+        "eq-information-mean-gain",
+        "eq-information-linear-gain",
+        "eq-information-gains",
+        "eq-errata-gains",
+    ),
 )
 def t2():
     surprise = Average(W, Y, "gain")

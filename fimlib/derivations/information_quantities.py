@@ -153,6 +153,7 @@ LABEL_NOISE = Let(r"\E{\pof{\w}}{\Hof{\Y\given\x,\w}}", NOISE)
     ),
     verdict=HOLDS,
     chapter=CHAPTER,
+    labels=("thm-information-eig", "eq-information-eig"),
 )
 def t1():
     kl = Let(rf"\simpleE{{\w}}\Kale{{{P_Y_W}}}{{{P_Y}}}", Average(Y, W, "gain"))

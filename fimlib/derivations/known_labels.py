@@ -57,6 +57,7 @@ from fimlib.proof import (
         "undefined; use GGN, or the outer product of the true label's gradient"
     ),
     chapter=CHAPTER,
+    labels=("thm-lens-known", "eq-lens-known"),
 )
 def t42():
     p_y = Sym(r"P_{\y}", "D", "D", "pd")

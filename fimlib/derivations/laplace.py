@@ -78,6 +78,12 @@ LOG_2_PI = Let(r"\log 2\pi", Const(sympy.log(2 * sympy.pi)))
         "not"
     ),
     chapter=CHAPTER,
+    labels=(
+        "thm-laplace",
+        "eq-laplace-precision",
+        "eq-laplace-gaussian",
+        "eq-laplace-entropy",
+    ),
 )
 def t10():
     steps, wrong = steps_of_t10()

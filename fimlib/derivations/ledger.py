@@ -23,6 +23,7 @@ class Claim:
     chapter: str  # docname of the chapter
     derive: Callable
     correction: str = ""  # what had to be put right, in a sentence
+    labels: tuple[str, ...] = ()  # of the theorem and displays it stands behind
 
 
 def claim(id, **fields):

@@ -61,6 +61,7 @@ from fimlib.proof import (
         "differently"
     ),
     chapter=CHAPTER,
+    labels=("thm-lens-lengths", "eq-lens-lengths"),
 )
 def t43():
     g, lam = Sym("g", "D"), scalar(r"\lambda")

@@ -73,6 +73,7 @@ def tables(rng, count, samples, classes, sharpness=1.0):
     ),
     verdict=HOLDS,
     chapter=CHAPTER,
+    labels=("thm-lens-lindley", "eq-lens-lindley", "eq-lens-mackay"),
 )
 def t41():
     x, u, s2 = Sym(r"\x", "D"), Sym("u", "D"), scalar(r"\sigma^2")
@@ -198,6 +199,7 @@ def label_entropy(log_probs):
     assumptions=(r"labels independent given $\W$",),
     verdict=HOLDS,
     chapter=CHAPTER,
+    labels=("thm-lens-batch", "eq-lens-batch"),
 )
 def t47():
     taken, three = r"\Y_{\mathcal B}", (Y_1, Y_2, Y_3)

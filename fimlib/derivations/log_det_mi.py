@@ -96,6 +96,7 @@ def orthonormal(size, name):
         "the evaluation gradients span the candidate's, and else sees angles only"
     ),
     chapter=CHAPTER,
+    labels=("thm-sim-mi", "eq-sim-mi", "eq-sim-angles", "eq-errata-talk-log-det-mi"),
 )
 def t34():
     a, e = LAM * I_K + S_A, LAM * I_E + S_E

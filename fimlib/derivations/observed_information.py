@@ -42,6 +42,7 @@ OUTER = rf"{ROW}^\top{ROW}"
     assumptions=(r"$\pof{\y\given\x,\w}>0$, twice differentiable at $\w$",),
     verdict=HOLDS,
     chapter=CHAPTER,
+    labels=("thm-fisher-observed", "eq-fisher-observed"),
 )
 def t13():
     row = Sym(ROW, 1, "D")

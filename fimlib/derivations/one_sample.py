@@ -80,6 +80,7 @@ EXAMPLE = (0.6, 0.3, 0.1)
         "labels have no variance and a trace that is too small"
     ),
     chapter=CHAPTER,
+    labels=("thm-sim-label", "eq-sim-variance", "eq-sim-hard", "eq-sim-loewner"),
 )
 def t31():
     factor = I_C - V * V.T * LAMBDA / KAPPA

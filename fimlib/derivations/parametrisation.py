@@ -53,6 +53,7 @@ from fimlib.proof import (
         "one feature, or one layer of several, and the batch is another"
     ),
     chapter=CHAPTER,
+    labels=("thm-lens-parameters", "eq-lens-parameters"),
 )
 def t46():
     b, n = Sym("B", "D", "D"), Sym("N", "D", "D")

@@ -108,6 +108,11 @@ def total(terms):
     ),
     verdict=HOLDS,
     chapter=CHAPTER,
+    labels=(
+        "thm-information-order",
+        "eq-information-order",
+        "eq-information-predictive",
+    ),
 )
 def t3():
     weights = [scalar(f"a_{e}") for e in (1, 2, 3)]

@@ -231,6 +231,7 @@ def union_product(q):
         "in nats"
     ),
     chapter=CHAPTER,
+    labels=("eq-fig23-posterior",),
 )
 def t38():
     a = Let("A", Sym("A", "n", "n", "psd"))

@@ -75,6 +75,7 @@ def gain(precision):
         "steps, Frank-Wolfe and the cosine normalisation come from no such f"
     ),
     chapter=CHAPTER,
+    labels=("thm-sim-one", "eq-sim-one"),
 )
 def t36():
     p_t = Let("P_T", P + F_T)

@@ -100,6 +100,7 @@ SECOND = Given(ONES.T * B, Const(sympy.Integer(0)))
         "negative, and is neither the mean square nor the covariance of the gradient"
     ),
     chapter=CHAPTER,
+    labels=("thm-fisher-score", "eq-fisher-score"),
 )
 def t15():
     table = {name: family_line(name) for name in FAMILIES}

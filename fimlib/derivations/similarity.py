@@ -65,6 +65,7 @@ FLIPPED = FLIP * ROWS
     assumptions=(r"$\lambda>0$, $P\succ0$; nothing about the rows",),
     verdict=HOLDS,
     chapter=CHAPTER,
+    labels=("thm-sim-duality", "eq-sim-duality"),
 )
 def t30():
     count, size = scalar(N), scalar("D")

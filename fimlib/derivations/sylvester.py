@@ -43,6 +43,7 @@ from fimlib.proof import (
     ),
     verdict=HOLDS,
     chapter=CHAPTER,
+    labels=("thm-sylvester", "eq-blr-sylvester", "eq-blr-lemma", "eq-blr-woodbury"),
 )
 def t8():
     a, b = Sym("A", "M", "N"), Sym("B", "N", "M")

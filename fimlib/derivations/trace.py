@@ -46,6 +46,7 @@ from fimlib.proof import (
     assumptions=(r"$A\succeq0$; $P\succ0$, $F_{\x}\succeq0$",),
     verdict=HOLDS,
     chapter=CHAPTER,
+    labels=("thm-trace-bound", "eq-eig-trace", "eq-eig-trace-form"),
 )
 def t23():
     a = Let("A", Sym("A", "n", "n", "psd"))
@@ -156,6 +157,12 @@ LOGISTIC_CASES = ((5, 5), (3, 1), (0, 10), (0, 1))
     verdict=CORRECTED,
     correction="a bound of the approximation, not of the mutual information",
     chapter=CHAPTER,
+    labels=(
+        "thm-trace-not-bound",
+        "eq-eig-not-bound",
+        "eq-errata-trace",
+        "eq-errata-talk-trace",
+    ),
 )
 def t24():
     steps = chain(

@@ -71,6 +71,7 @@ I_K, I_R = Eye(K), Eye("r")
         "log det S is minus infinity for every batch"
     ),
     chapter=CHAPTER,
+    labels=("thm-sim-prior", "eq-sim-prior", "eq-errata-prior", "eq-errata-talk-prior"),
 )
 def t32():
     s_full = Sym("S", K, K, "pd")

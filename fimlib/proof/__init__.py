@@ -33,6 +33,7 @@ from fimlib.proof.steps import (
     ALL,
     CALCULUS,
     GENERIC,
+    KINDS,
     MONTE_CARLO,
     NUMERIC,
     RECORDED,

@@ -30,6 +30,7 @@ CALCULUS = "calculus"
 NUMERIC = "numeric"
 MONTE_CARLO = "Monte Carlo"
 RECORDED = "recorded data"
+KINDS = (ALL, GENERIC, CALCULUS, NUMERIC, MONTE_CARLO, RECORDED)  # the strongest first
 
 
 class NotRecorded(Exception):
