@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from fimlib import illustrations_epig
 from fimlib.fisher import last_layer_roots
-from fimlib.illustrations_epig import (
+from fimlib.illustrations import epig as illustrations_epig
+from fimlib.illustrations.epig import (
     display_and_epig,
     gains_after_copies,
     information_shares,

@@ -9,10 +9,10 @@ import torch
 from scipy import integrate
 from scipy.stats import norm
 
-from fimlib import illustrations_families
 from fimlib.derivations.coin import coin_gains
 from fimlib.families import Bernoulli, Poisson
-from fimlib.illustrations_families import (
+from fimlib.illustrations import families as illustrations_families
+from fimlib.illustrations.families import (
     CORNERS,
     example_network,
     gains,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from fimlib import illustrations_fisher
-from fimlib.illustrations_fisher import (
+from fimlib.illustrations import fisher as illustrations_fisher
+from fimlib.illustrations.fisher import (
     AT,
     DATA,
     EDGE_MEANS,

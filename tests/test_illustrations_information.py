@@ -9,9 +9,9 @@ import pytest
 from scipy import integrate
 from scipy.stats import beta
 
-from fimlib import illustrations_information
 from fimlib.derivations.information_gain import beta_gains
-from fimlib.illustrations_information import (
+from fimlib.illustrations import information as illustrations_information
+from fimlib.illustrations.information import (
     CELLS,
     EVALS,
     SIZES,

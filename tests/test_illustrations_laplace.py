@@ -8,7 +8,6 @@ import pytest
 import sympy
 from scipy import integrate, optimize
 
-from fimlib import illustrations_laplace as pictures
 from fimlib.derivations.generic import (
     COUNT,
     INDEX,
@@ -21,6 +20,7 @@ from fimlib.derivations.generic import (
     vanishes,
 )
 from fimlib.derivations.logistic import mode_of, posterior_at, quadrature
+from fimlib.illustrations import laplace as pictures
 
 PLAIN = [1.0, -0.5, 2.0], [1.0, 0.0, 1.0]
 

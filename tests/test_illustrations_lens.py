@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from fimlib import illustrations_lens as lens
-from fimlib import illustrations_methods
 from fimlib.fisher import FisherRoots
+from fimlib.illustrations import lens as lens
+from fimlib.illustrations import methods as illustrations_methods
 from fimlib.plotting import STYLE
 from fimlib.posterior import GaussianPosterior
 from fimlib.selection import registry

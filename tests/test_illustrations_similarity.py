@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from fimlib import illustrations_similarity
-from fimlib.illustrations_similarity import (
+from fimlib.illustrations import similarity as illustrations_similarity
+from fimlib.illustrations.similarity import (
     BATCHES,
     CORNERS,
     POINTS,

@@ -7,16 +7,16 @@ import numpy as np
 from fimlib import information
 from fimlib.blr import BayesianLinearRegression
 from fimlib.fisher import FisherRoots
-from fimlib.illustrations import (
+from fimlib.illustrations.drawing import (
     BLUE,
     GREEN,
     GREY,
     ORANGE,
     PURPLE,
     THIN_DASHES,
-    _drawing,
-    _text,
+    drawing,
     six_digits,
+    write,
 )
 from fimlib.posterior import GaussianPosterior
 
@@ -48,20 +48,20 @@ def falling_display():
         axes.axhline(total, color=GREY, **THIN_DASHES)
         axes.plot(x, epig, color=BLUE, linewidth=1.8)
         axes.plot(x, right, color=ORANGE, linewidth=1.8)
-        _text(
+        write(
             axes, 10, total + 0.006, "all there is to learn: their sum", GREY, "right"
         )
-        _text(axes, 10, 0.318, "EPIG", BLUE, "right", "top")
-        _text(axes, 10, 0.022, "the talk's right-hand side", ORANGE, "right")
+        write(axes, 10, 0.318, "EPIG", BLUE, "right", "top")
+        write(axes, 10, 0.022, "the talk's right-hand side", ORANGE, "right")
         for values, color in ((epig, BLUE), (right, ORANGE)):
             axes.plot([10], [values[-1]], "o", color=color, markersize=5, clip_on=False)
-            _text(axes, 10.2, values[-1], f"{values[-1]:.3f}", color, va="center")
+            write(axes, 10.2, values[-1], f"{values[-1]:.3f}", color, va="center")
         axes.set_xlim(0, 10)
         axes.set_ylim(0, 0.39)
         axes.set_xlabel("candidate $x$, against an evaluation input at 1")
         axes.set_ylabel("nats")
 
-    return _drawing(draw, (4.8, 3.1))
+    return drawing(draw, (4.8, 3.1))
 
 
 def sandwich(roots, eval_roots, post):
@@ -84,12 +84,12 @@ def sandwich(roots, eval_roots, post):
         for values, color, label in lines:
             values = six_digits(values)
             axes.plot(rank, values, ".-", color=color, linewidth=1.0, markersize=4)
-            _text(axes, len(rank) + 1.5, values[-1], label, color, va="center")
+            write(axes, len(rank) + 1.5, values[-1], label, color, va="center")
         axes.set_xlim(0, len(rank) + 1)
         axes.set_xlabel("candidates, by EPIG")
         axes.set_ylabel("nats")
 
-    return _drawing(draw, (4.8, 3.4))
+    return drawing(draw, (4.8, 3.4))
 
 
 def score_chain(roots, eval_roots, post):
@@ -110,12 +110,12 @@ def score_chain(roots, eval_roots, post):
             values = six_digits(found[name][order])
             axes.semilogy(rank, values, ".-", color=color, linewidth=1.0, markersize=4)
             height = np.exp(np.log(values[-9:]).mean()) * place
-            _text(axes, len(rank) + 1.5, height, label, color, va="center")
+            write(axes, len(rank) + 1.5, height, label, color, va="center")
         axes.set_xlim(0, len(rank) + 1)
         axes.set_xlabel("candidates, by EPIG")
         axes.set_ylabel("score (nats)")
 
-    return _drawing(draw, (4.9, 3.6))
+    return drawing(draw, (4.9, 3.6))
 
 
 def information_shares(directions=5, sizes=SIZES, count=200):
@@ -155,18 +155,18 @@ def growing_evaluation_set():
                     sizes, low, high, color=color, alpha=0.15, linewidth=0
                 )
             axes.semilogx(sizes, middle, color=color, linestyle=style, linewidth=1.8)
-        _text(axes, 2000, 1.02, "EIG", GREY, "right")
-        _text(
+        write(axes, 2000, 1.02, "EIG", GREY, "right")
+        write(
             axes, 90, 0.86, "JEPIG, evaluation\ninputs like the pool", PURPLE, va="top"
         )
-        _text(axes, 90, 0.32, "JEPIG, two of five\nfeatures used", PURPLE)
-        _text(axes, 2000, 0.133, "EPIG, inputs like the pool", BLUE, "right")
+        write(axes, 90, 0.32, "JEPIG, two of five\nfeatures used", PURPLE)
+        write(axes, 2000, 0.133, "EPIG, inputs like the pool", BLUE, "right")
         axes.set_xlim(1, 2000)
         axes.set_ylim(0, 1.1)
         axes.set_xlabel("evaluation inputs")
         axes.set_ylabel("share of EIG")
 
-    return _drawing(draw, (4.8, 3.3))
+    return drawing(draw, (4.8, 3.3))
 
 
 def gains_after_copies(copies):
@@ -204,7 +204,7 @@ def rising_gain():
             points = six_digits(points.ravel()).reshape(2, -1)
             left.plot(*points, color=color, linewidth=1.6)
             y, va = (3.3, "bottom") if color == GREY else (-3.4, "top")
-            _text(left, 0, y, f"{name}:\ncorrelation {rho:.2f}", color, "center", va)
+            write(left, 0, y, f"{name}:\ncorrelation {rho:.2f}", color, "center", va)
         left.set_aspect("equal")
         left.set_xlim(-3.2, 3.2)
         left.set_ylim(-5.1, 5.1)
@@ -214,11 +214,11 @@ def rising_gain():
         left.set_ylabel("evaluation label")
         right.plot(copies, eig, "o-", color=GREY, linewidth=1.4, markersize=4)
         right.plot(copies, jepig, "o-", color=PURPLE, linewidth=1.4, markersize=4)
-        _text(right, 6, eig[-1] - 0.03, "EIG: falls", GREY, "right", "top")
-        _text(right, 6, jepig[-1] - 0.05, "JEPIG: rises", PURPLE, "right", "top")
+        write(right, 6, eig[-1] - 0.03, "EIG: falls", GREY, "right", "top")
+        write(right, 6, jepig[-1] - 0.05, "JEPIG: rises", PURPLE, "right", "top")
         right.set_ylim(0, 1)
         right.set_xticks(copies[::2])
         right.set_xlabel("labels at $a$ before")
         right.set_ylabel("gain of $b$ (nats)")
 
-    return _drawing(draw, (4.9, 3.2))
+    return drawing(draw, (4.9, 3.2))

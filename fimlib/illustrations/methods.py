@@ -7,7 +7,15 @@ import numpy as np
 from fimlib import information
 from fimlib.claims import one_thread
 from fimlib.fisher import FisherRoots
-from fimlib.illustrations import BLUE, GREEN, GREY, ORANGE, _drawing, _text, six_digits
+from fimlib.illustrations.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    drawing,
+    six_digits,
+    write,
+)
 from fimlib.posterior import GaussianPosterior
 from fimlib.selection import registry
 
@@ -71,13 +79,13 @@ def side_by_side(found):
                       markerfacecolor=color if filled else "white")  # fmt: skip
             side, up = _PLACES.get(name, ("left", 0))
             shift = 0.018 if side == "left" else -0.018
-            _text(axes, x + shift, y + up, name, color, side, "center")
+            write(axes, x + shift, y + up, name, color, side, "center")
         axes.set_xlim(0.3, 1.04)
         axes.set_ylim(0, 1.05)
         axes.set_xlabel("EIG of the batch, share of the best")
         axes.set_ylabel("JEPIG of the batch, share of the best")
 
-    return _drawing(draw, (4.9, 4.9))
+    return drawing(draw, (4.9, 4.9))
 
 
 def _mark(name):
@@ -132,10 +140,10 @@ def growing_ensemble():
             )
             axes.fill_between(SIZES, low, high, color=color, alpha=0.15, linewidth=0)
             axes.semilogx(SIZES, middle, "o-", color=color, markersize=3.5)
-            _text(axes, x, y, label, color)
+            write(axes, x, y, label, color)
         axes.set_xlim(2, 1000)
         axes.set_ylim(0, 1.5)
         axes.set_xlabel("members of the ensemble")
         axes.set_ylabel("batch EIG seen, share of the true one")
 
-    return _drawing(draw, (4.8, 3.4))
+    return drawing(draw, (4.8, 3.4))

@@ -10,16 +10,16 @@ from fimlib import information
 from fimlib.derivations.active_sampling import exact_gains, laplace_parts
 from fimlib.families import Bernoulli, Categorical, Poisson
 from fimlib.fisher import network_roots, observed_information
-from fimlib.illustrations import (
+from fimlib.illustrations.drawing import (
     BLUE,
     GREEN,
     GREY,
     ORANGE,
     PURPLE,
     THIN_DASHES,
-    _drawing,
-    _text,
+    drawing,
     six_digits,
+    write,
 )
 
 # Corners of the triangle of three probabilities, (2, 3).
@@ -80,7 +80,7 @@ def one_function():
             axes.set_ylabel(name, color=color)
             axes.yaxis.set_label_coords(-0.2, 0.5)
 
-    return _drawing(draw, (4.9, 4.6))
+    return drawing(draw, (4.9, 4.6))
 
 
 def simplex_grid(steps=8):
@@ -118,13 +118,13 @@ def triangle_of_labels(scale=0.085):
             axes.plot(*six_digits(CORNERS @ p), ".", color="black", markersize=2.5)
         places = ((-0.03, -0.02, "right"), (1.03, -0.02, "left"), (0.5, 0.9, "center"))
         for c, (x, y, side) in enumerate(places, 1):
-            _text(axes, x, y, f"label {c}", ha=side)
+            write(axes, x, y, f"label {c}", ha=side)
         bar = canvas.colorbar(filled, ax=axes, shrink=0.8, ticks=levels[:-1])
         bar.set_label(r"$\mathrm{tr}\,\nabla^2\!A=1-\Vert p\Vert^2$")
         axes.set_xlim(-0.24, 1.24)
         axes.axis("off")
 
-    return _drawing(draw, (4.9, 3.2))
+    return drawing(draw, (4.9, 3.2))
 
 
 class Link(nn.Module):
@@ -185,10 +185,10 @@ def two_links():
             axes.set_xlabel(r"$\eta=\boldsymbol{\theta}^\top\boldsymbol{x}$")
             axes.set_ylim(0, 1.08)
             for x, y, text, color, side in texts[name]:
-                _text(axes, x, y, text, color, side)
+                write(axes, x, y, text, color, side)
         both[0].set_ylabel("curvature of one label")
 
-    return _drawing(draw, (4.9, 2.7))
+    return drawing(draw, (4.9, 2.7))
 
 
 def gains(mean, spread):
@@ -231,15 +231,15 @@ def four_gains(mean=1.0):
         axes.axvline(2, color=GREY, linewidth=0.6)
         for values, color, style, label, x, y in lines:
             axes.plot(spreads, six_digits(values), color=color, **style)
-            _text(axes, x, y, label, color)
+            write(axes, x, y, label, color)
         axes.plot([0.1, 6], [math.log(2)] * 2, color=GREY, **THIN_DASHES)
-        _text(axes, 0.2, math.log(2) + 0.01, "log 2", GREY)
+        write(axes, 0.2, math.log(2) + 0.01, "log 2", GREY)
         axes.set_xlim(0.1, 7.2)
         axes.set_ylim(-0.03, 0.78)
         axes.set_xlabel("standard deviation of the prior")
         axes.set_ylabel("information gain (nats)")
 
-    return _drawing(draw, (4.8, 3.2))
+    return drawing(draw, (4.8, 3.2))
 
 
 def example_network():
@@ -291,4 +291,4 @@ def four_spectra():
         axes.minorticks_off()
         axes.set_xlabel("eigenvalues")
 
-    return _drawing(draw, (4.8, 2.6))
+    return drawing(draw, (4.8, 2.6))

@@ -8,15 +8,15 @@ from scipy.special import expit
 
 from fimlib.derivations.logistic import approximation, mode_of, posterior_at
 from fimlib.families import Bernoulli
-from fimlib.illustrations import (
+from fimlib.illustrations.drawing import (
     BLUE,
     GREEN,
     GREY,
     ORANGE,
     THIN_DASHES,
-    _drawing,
-    _text,
+    drawing,
     six_digits,
+    write,
 )
 
 # Logistic regression with one weight: inputs, labels, prior precision.
@@ -73,22 +73,22 @@ def touching_parabolas():
         bottom.plot(theta, gaussian(star, variance), color=GREEN, **THIN_DASHES)
         arrow = {"arrowstyle": "->", "color": GREEN, "lw": 1.2}
         top.annotate("", xy=(mean, -0.55), xytext=(star, -0.55), arrowprops=arrow)
-        _text(top, mean + 0.1, -0.58, "Newton step", GREEN, va="center")
-        _text(top, 3.75, 1.0, r"$-\log p(\theta\,|\,\mathcal{D})$")
-        _text(top, 4.5, 4.4, "at the\nmode", BLUE, va="center")
-        _text(top, 2.75, 4.5, "parabola at 0", GREEN, "right", "center")
+        write(top, mean + 0.1, -0.58, "Newton step", GREEN, va="center")
+        write(top, 3.75, 1.0, r"$-\log p(\theta\,|\,\mathcal{D})$")
+        write(top, 4.5, 4.4, "at the\nmode", BLUE, va="center")
+        write(top, 2.75, 4.5, "parabola at 0", GREEN, "right", "center")
         top.set_ylim(-1, 5)
         top.set_ylabel("nats")
-        _text(bottom, 2.75, 0.22, "posterior", GREY)
-        _text(bottom, 2.35, 0.3, "Gaussian at the mode", BLUE)
-        _text(bottom, 1.6, 0.46, "at 0", GREEN)
-        _text(bottom, -0.7, 0.46, "at 0,\nwithout\nthe step", GREEN, "right", "center")
+        write(bottom, 2.75, 0.22, "posterior", GREY)
+        write(bottom, 2.35, 0.3, "Gaussian at the mode", BLUE)
+        write(bottom, 1.6, 0.46, "at 0", GREEN)
+        write(bottom, -0.7, 0.46, "at 0,\nwithout\nthe step", GREEN, "right", "center")
         bottom.set_xlim(-2, 6)
         bottom.set_ylim(0, 0.62)
         bottom.set_yticks([])
         bottom.set_xlabel(r"$\theta$")
 
-    return _drawing(draw, (4.8, 4.4))
+    return drawing(draw, (4.8, 4.4))
 
 
 # --- Hessians add --------------------------------------------------------------------
@@ -137,21 +137,21 @@ def stacked_curvatures():
             total = float(curvatures([star]).sum())
             axes.plot([star] * 2, six_digits([0, total]), color=color, lw=1.4)
             axes.plot(*six_digits([star, total]), "o", color=color, markersize=5)
-        _text(
+        write(
             axes, before - 0.22, 2.47, "$P$ at the mode\nof three", GREY, "right", "top"
         )
-        _text(axes, after + 0.15, 1.93, "$P$ at the mode of all four", BLUE)
-        _text(axes, -3.8, 0.15, "prior", GREY, va="center")
+        write(axes, after + 0.15, 1.93, "$P$ at the mode of all four", BLUE)
+        write(axes, -3.8, 0.15, "prior", GREY, va="center")
         for place, height, name in (
             (-1.5, 0.7, "1"), (0.35, 0.75, "2"), (0.98, 1.45, "3"), (2.55, 0.9, "4"),
         ):  # fmt: skip
-            _text(axes, place, height, name, GREY, "center", "center")
+            write(axes, place, height, name, GREY, "center", "center")
         axes.set_xlim(-4, 5)
         axes.set_ylim(0, 2.55)
         axes.set_xlabel(r"position $\theta$")
         axes.set_ylabel("curvature")
 
-    return _drawing(draw, (4.8, 3.3))
+    return drawing(draw, (4.8, 3.3))
 
 
 # --- entropy -------------------------------------------------------------------------
@@ -208,18 +208,18 @@ def entropy_of_growing_data():
         for values, color in ((kept, ORANGE), (at_mode, BLUE)):
             error = np.abs(values - exact).mean(0)
             bottom.plot(sizes, six_digits(error), "o-", color=color, ms=3.5, lw=1.5)
-        _text(top, 12, 2.85, "exact", "black")
-        _text(top, 38, 1.5, "expanded at the mode", BLUE)
-        _text(top, 9, 0.9, "expanded at 0,\nwhatever the data", ORANGE, "right")
+        write(top, 12, 2.85, "exact", "black")
+        write(top, 38, 1.5, "expanded at the mode", BLUE)
+        write(top, 9, 0.9, "expanded at 0,\nwhatever the data", ORANGE, "right")
         guide = 3 / sizes[3:]
         bottom.plot(sizes[3:], six_digits(guide), color=GREY, **THIN_DASHES)
         top.set_xscale("log", base=2)
         bottom.set_yscale("log")
         bottom.set_xticks(sizes, [str(n) for n in sizes])
         bottom.minorticks_off()
-        _text(bottom, 40, 0.03, "falls as 1 / labels", GREY, "right")
+        write(bottom, 40, 0.03, "falls as 1 / labels", GREY, "right")
         top.set_ylabel("entropy (nats)")
         bottom.set_ylabel("error (nats)")
         bottom.set_xlabel("labels")
 
-    return _drawing(draw, (4.8, 4.4))
+    return drawing(draw, (4.8, 4.4))

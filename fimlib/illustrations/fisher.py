@@ -7,16 +7,16 @@ import torch
 
 from fimlib.families import Bernoulli
 from fimlib.fisher import last_layer_roots
-from fimlib.illustrations import (
+from fimlib.illustrations.drawing import (
     BLUE,
     GREEN,
     GREY,
     ORANGE,
     PURPLE,
     THIN_DASHES,
-    _drawing,
-    _text,
+    drawing,
     six_digits,
+    write,
 )
 
 AT = 0.45  # theta* of the curves
@@ -71,17 +71,17 @@ def mean_curve():
             axes.plot([AT], six_digits([value]), "o", color=color, markersize=4.5)
         bowl = six_digits(here[2] + bends[2] * near**2 / 2)
         axes.plot(AT + near, bowl, color=BLUE, **THIN_DASHES)
-        _text(axes, 1.88, 4.12, f"$y=0$, bends by {signed(bends[0])}", ORANGE, "right")
-        _text(axes, -1.06, 3.62, f"$y=1$, by {signed(bends[1])}", PURPLE)
+        write(axes, 1.88, 4.12, f"$y=0$, bends by {signed(bends[0])}", ORANGE, "right")
+        write(axes, -1.06, 3.62, f"$y=1$, by {signed(bends[1])}", PURPLE)
         mean = f"mean over the\nmodel's labels,\nby $F={bends[2]:.2f}$"
-        _text(axes, 1.88, 0.92, mean, BLUE, "right")
+        write(axes, 1.88, 0.92, mean, BLUE, "right")
         axes.set_xticks([AT], [r"$\theta^*$"])
         axes.set_xlim(-1.1, 1.9)
         axes.set_ylim(0, 4.7)
         axes.set_xlabel(r"$\theta$")
         axes.set_ylabel(r"$-\log\,p(y|x,\theta)$ (nats)")
 
-    return _drawing(draw, (4.8, 3.4))
+    return drawing(draw, (4.8, 3.4))
 
 
 def signed(value):
@@ -136,7 +136,7 @@ def balanced_gradients():
         both[0].set_xlim(-2.0, 2.0)
         both[0].set_ylim(-1.6, 2.0)
 
-    return _drawing(draw, (4.9, 2.7))
+    return drawing(draw, (4.9, 2.7))
 
 
 def pool():
@@ -190,12 +190,12 @@ def four_sources():
         right.set_title("labels of the data", fontsize=9)
         top = float(np.sqrt(found["opposite"][1, 1]))
         low = -float(np.sqrt(found["exact"][1, 1]))
-        _text(right, -0.1, 1.02 * low, "all as expected", GREEN, "center", "top")
-        _text(right, 0, 1.06 * top, "none as expected", ORANGE, "center")
-        _text(left, 0, 0, "$F$", BLUE, "center", "center")
+        write(right, -0.1, 1.02 * low, "all as expected", GREEN, "center", "top")
+        write(right, 0, 1.06 * top, "none as expected", ORANGE, "center")
+        write(left, 0, 0, "$F$", BLUE, "center", "center")
         left.set_ylim(-1.1 * top, 1.4 * top)
 
-    return _drawing(draw, (4.9, 2.0))
+    return drawing(draw, (4.9, 2.0))
 
 
 def moving_edge():
@@ -215,9 +215,9 @@ def moving_edge():
         left.plot([0, 1, 1], [1, 1, 0], color=BLUE, linewidth=1.8)
         low = 1 / wide
         left.plot([0, wide, wide], [low, low, 0], color=BLUE, **THIN_DASHES)
-        _text(left, 0.5, 0.9, "every label seen loses", ORANGE, "center", "center")
-        _text(left, 1.15, 0.4, "new\nlabels", GREEN, "center", "center")
-        _text(left, 0.5, 0.35, r"$p(y|\theta)=1/\theta$", BLUE, "center")
+        write(left, 0.5, 0.9, "every label seen loses", ORANGE, "center", "center")
+        write(left, 1.15, 0.4, "new\nlabels", GREEN, "center", "center")
+        write(left, 0.5, 0.35, r"$p(y|\theta)=1/\theta$", BLUE, "center")
         left.set_xticks([0, 1, wide], ["0", r"$\theta$", r"$\theta+\delta$"])
         left.set_yticks([])
         left.set_xlim(0, 1.42)
@@ -229,8 +229,8 @@ def moving_edge():
         right.plot(
             EDGE_MEANS["exponential"], rows + 0.13, "s", color=BLUE, markersize=5.5
         )
-        _text(right, 0.9, -0.13, "uniform", ORANGE, "right", "center")
-        _text(right, 0.9, 3.13, "exponential", BLUE, "right", "center")
+        write(right, 0.9, -0.13, "uniform", ORANGE, "right", "center")
+        write(right, 0.9, 3.13, "exponential", BLUE, "right", "center")
         right.set_yticks(rows, names)
         right.tick_params(axis="y", length=0)
         right.set_ylim(3.5, -0.5)
@@ -238,4 +238,4 @@ def moving_edge():
         right.set_xticks([-1, 0, 1])
         right.set_xlabel(r"at $\theta=1$")
 
-    return _drawing(draw, (4.9, 2.7))
+    return drawing(draw, (4.9, 2.7))

@@ -7,16 +7,16 @@ import numpy as np
 from fimlib import information, similarity
 from fimlib.families import Categorical
 from fimlib.fisher import FisherRoots
-from fimlib.illustrations import (
+from fimlib.illustrations.drawing import (
     BLUE,
     GREEN,
     GREY,
     ORANGE,
     PURPLE,
     THIN_DASHES,
-    _drawing,
-    _text,
+    drawing,
     six_digits,
+    write,
 )
 from fimlib.posterior import GaussianPosterior
 
@@ -48,10 +48,10 @@ def parallelograms():
             distance = math.sqrt(((rows[0] - rows[1]) ** 2).sum())
             area = np.linalg.det(rows)
             text = f"$\\det S={area**2:.0f}$\ndistance {distance:.1f}"
-            _text(cells, 1, 2.1, text, ha="center", va="top")
-        _text(top[0], 1, 1, "area²\n= $\\det S$", BLUE, "center", "center")
+            write(cells, 1, 2.1, text, ha="center", va="top")
+        write(top[0], 1, 1, "area²\n= $\\det S$", BLUE, "center", "center")
 
-    return _drawing(draw, (4.9, 3.2))
+    return drawing(draw, (4.9, 3.2))
 
 
 def _parallelogram(axes, rows):
@@ -84,7 +84,7 @@ def _numbers(axes, matrix):
         for j, value in enumerate(row):
             text = f"{abs(value):.1f}".rstrip("0").rstrip(".")
             sign = "−" if value < -1e-9 else ""
-            _text(axes, j + 0.5, i + 0.5, sign + text, ha="center", va="center")
+            write(axes, j + 0.5, i + 0.5, sign + text, ha="center", va="center")
     axes.set_aspect("equal")
     axes.set_xlim(-0.2, 2.2)
     axes.set_ylim(3.2, 0)
@@ -127,11 +127,11 @@ def labels_on_the_simplex():
             axes.plot(*here, "o", color="black", markersize=4)
             axes.set_title(f"$p=$({', '.join(map(str, p))})", fontsize=9)
             text = f"the hard label, 1, is {verdict}"
-            _text(axes, 0.5, -0.3, text, ORANGE, "center", "top")
+            write(axes, 0.5, -0.3, text, ORANGE, "center", "top")
         left = canvas.axes[0]
-        _text(left, 0.7, 0.68, r"$p_3\geq\frac{1}{2}$", GREY)
+        write(left, 0.7, 0.68, r"$p_3\geq\frac{1}{2}$", GREY)
 
-    return _drawing(draw, (4.9, 2.9))
+    return drawing(draw, (4.9, 2.9))
 
 
 def _simplex(axes):
@@ -143,7 +143,7 @@ def _simplex(axes):
         axes.fill(*np.array(near).T, color=PALE_GREY, linewidth=0)
     places = (-0.12, -0.06, "right"), (1.12, -0.06, "left"), (0.5, 0.9, "center")
     for c, (x, y, ha) in enumerate(places):
-        _text(axes, x, y, str(c + 1), GREY, ha, "bottom" if c == 2 else "top")
+        write(axes, x, y, str(c + 1), GREY, ha, "bottom" if c == 2 else "top")
     axes.set_aspect("equal")
     axes.set_xlim(-0.35, 1.35)
     axes.set_ylim(-0.65, 1.05)
@@ -190,13 +190,13 @@ def vanishing_prior():
             axes.semilogx(small, series, color=color, **THIN_DASHES)
             axes.semilogx(lams, eig, color=color, linewidth=1.8)
             text = f"{name}: {', '.join(f'{v:g}' for v in values)}"
-            _text(axes, 6e-7, eig[-1], text, color, va="center")
+            write(axes, 6e-7, eig[-1], text, color, va="center")
         axes.set_xlim(1e3, 1e-6)
         axes.set_ylim(-3, 22)
         axes.set_xlabel(r"prior precision $\lambda$, falling")
         axes.set_ylabel("EIG of the batch (nats)")
 
-    return _drawing(draw, (4.9, 3.4))
+    return drawing(draw, (4.9, 3.4))
 
 
 # --- distance to a point, distance to the span ---------------------------------------
@@ -229,17 +229,17 @@ def point_and_span():
         bottom.plot(degrees, to_span, color=GREEN, linewidth=1.8)
         for values, color in ((to_point, ORANGE), (to_span, GREEN)):
             bottom.plot([180], values[-1:], "o", color=color, clip_on=False)
-        _text(bottom, 184, to_point[-1], "$b$", GREY, va="center")
-        _text(bottom, 184, 0, "$b$", GREY, va="center")
-        _text(bottom, 112, 12.3, "to $a$: BADGE", ORANGE, "right")
-        _text(bottom, 98, 3.9, "to the span of $a$: log det", GREEN)
+        write(bottom, 184, to_point[-1], "$b$", GREY, va="center")
+        write(bottom, 184, 0, "$b$", GREY, va="center")
+        write(bottom, 112, 12.3, "to $a$: BADGE", ORANGE, "right")
+        write(bottom, 98, 3.9, "to the span of $a$: log det", GREEN)
         bottom.set_xticks([0, 45, 90, 135, 180], ["0°", "45°", "90°", "135°", "180°"])
         bottom.set_xlim(0, 180)
         bottom.set_ylim(0, 16)
         bottom.set_xlabel("angle to $a$ of a gradient of length 1.9")
         bottom.set_ylabel("squared distance")
 
-    return _drawing(draw, (4.8, 4.6))
+    return drawing(draw, (4.8, 4.6))
 
 
 def _distances_of_points(axes):
@@ -251,13 +251,13 @@ def _distances_of_points(axes):
     for (name, point), color in zip(POINTS.items(), (BLUE, GREY, GREY), strict=True):
         _arrow(axes, (0, 0), point, color)
         side = {"a": (0.14, 0.06), "b": (-0.14, 0.06), "c": (0, 0.08)}[name]
-        _text(axes, *(np.array(point) + side), f"${name}$", color, "center")
+        write(axes, *(np.array(point) + side), f"${name}$", color, "center")
     share = 3.9**2 / (3.9**2 + 5)
-    _text(axes, 0, -0.38, f"distance 3.9: drawn with {share:.3f}", ORANGE,
+    write(axes, 0, -0.38, f"distance 3.9: drawn with {share:.3f}", ORANGE,
           "center", "top")  # fmt: skip
-    _text(axes, 1.1, 0.62, f"2.2: drawn with {1 - share:.3f}", ORANGE)
-    _text(axes, -0.12, 0.5, "1 from the span", GREEN, "right")
-    _text(axes, -1.1, 0.08, "0 from the span", GREEN, "center")
+    write(axes, 1.1, 0.62, f"2.2: drawn with {1 - share:.3f}", ORANGE)
+    write(axes, -0.12, 0.5, "1 from the span", GREEN, "right")
+    write(axes, -1.1, 0.08, "0 from the span", GREEN, "center")
     axes.set_aspect("equal")
     axes.set_xlim(-2.4, 2.9)
     axes.set_ylim(-0.75, 1.4)
@@ -306,8 +306,8 @@ def angles_and_lengths():
         for i, (length, color) in enumerate(
             zip(lengths, (PURPLE, BLUE, GREEN), strict=True)
         ):
-            _text(left, 40, 4.3 - 0.4 * i, f"length {length:g}", color)
+            write(left, 40, 4.3 - 0.4 * i, f"length {length:g}", color)
         for axes in panels:
-            _text(axes, 17, 1.6, r"$-\log\,\sin\,\varphi$")
+            write(axes, 17, 1.6, r"$-\log\,\sin\,\varphi$")
 
-    return _drawing(draw, (4.9, 3.1))
+    return drawing(draw, (4.9, 3.1))

@@ -8,16 +8,16 @@ from scipy import stats
 
 from fimlib import predictive
 from fimlib.derivations.information_gain import beta_gains
-from fimlib.illustrations import (
+from fimlib.illustrations.drawing import (
     BLUE,
     GREEN,
     GREY,
     ORANGE,
     PURPLE,
     THIN_DASHES,
-    _drawing,
-    _text,
+    drawing,
     six_digits,
+    write,
 )
 
 CELLS = 40  # possible thresholds
@@ -73,17 +73,17 @@ def four_answers():
             best = scores[name].argmax()
             axes.plot(x[best], scores[name][best], "o", color=COLORS[name], ms=5)
         axes.plot(EVALS, [0.014] * len(EVALS), "^", color="black", markersize=4)
-        _text(axes, 0.02, 0.71, r"$\mathrm{H}[Y]$, the label's entropy", GREY)
-        _text(axes, 0.13, 0.42, "noise", GREY, "center")
-        _text(axes, 0.5, 0.515, "EIG", GREEN, "center")
-        _text(axes, 0.655, 0.315, "JEPIG", PURPLE, "right")
-        _text(axes, 0.75, 0.09, "EPIG", BLUE, "center")
+        write(axes, 0.02, 0.71, r"$\mathrm{H}[Y]$, the label's entropy", GREY)
+        write(axes, 0.13, 0.42, "noise", GREY, "center")
+        write(axes, 0.5, 0.515, "EIG", GREEN, "center")
+        write(axes, 0.655, 0.315, "JEPIG", PURPLE, "right")
+        write(axes, 0.75, 0.09, "EPIG", BLUE, "center")
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 0.78)
         axes.set_xlabel("candidate $x$ (triangles: evaluation inputs)")
         axes.set_ylabel("nats")
 
-    return _drawing(draw, (4.8, 3.3))
+    return drawing(draw, (4.8, 3.3))
 
 
 def what_separates_them(candidates=(0.5, 0.75)):
@@ -106,12 +106,12 @@ def what_separates_them(candidates=(0.5, 0.75)):
             for row, (name, value) in enumerate(zip(scores, ends, strict=True)):
                 color, fill = COLORS[name], FILLS[name]
                 axes.barh(2 * row, value, height=0.8, color=fill, edgecolor=color)
-                _text(axes, value + 0.015, 2 * row, f"{value:.3f}", color, va="center")
+                write(axes, value + 0.015, 2 * row, f"{value:.3f}", color, va="center")
             for row, (high, low) in enumerate(pairwise(ends)):
                 place = 2 * row + 1
                 axes.barh(place, high - low, 0.5, low, color="white", edgecolor=GREY)
                 gap = f"\N{MINUS SIGN}{high - low:.3f}"
-                _text(axes, high + 0.015, place, gap, GREY, va="center")
+                write(axes, high + 0.015, place, gap, GREY, va="center")
             axes.set_title(f"candidate $x={x:g}$", fontsize=9)
             axes.set_xlabel("nats")
             axes.tick_params(axis="y", length=0)
@@ -121,7 +121,7 @@ def what_separates_them(candidates=(0.5, 0.75)):
         for label in panels[0].get_yticklabels()[1::2]:
             label.set_color(GREY)
 
-    return _drawing(draw, (4.9, 3.4))
+    return drawing(draw, (4.9, 3.4))
 
 
 def widening():
@@ -144,7 +144,7 @@ def widening():
         for first, second, color, name, x, y in curves:
             density = six_digits(stats.beta(first, second).pdf(t))
             left.plot(t, density, color=color, linewidth=1.8)
-            _text(left, x, y, name, color)
+            write(left, x, y, name, color)
         left.set_xlim(0, 0.6)
         left.set_ylim(0, 11.5)
         left.set_xlabel("probability $t$ of $y=1$")
@@ -153,8 +153,8 @@ def widening():
         right.axvline(0, color=GREY, linewidth=0.7)
         right.plot(drop, rows - 0.12, "o", color=GREEN, markersize=5)
         right.plot(kl, rows + 0.12, "s", color=PURPLE, markersize=4.5)
-        _text(right, -0.51, 0.76, "entropy\ndrop", GREEN)
-        _text(right, 0.55, 1.26, "divergence", PURPLE, "right", "top")
+        write(right, -0.51, 0.76, "entropy\ndrop", GREEN)
+        write(right, 0.55, 1.26, "divergence", PURPLE, "right", "top")
         right.set_yticks(rows, ["$y=0$", "$y=1$", "mean"])
         right.tick_params(axis="y", length=0)
         right.set_ylim(2.4, -0.4)
@@ -162,7 +162,7 @@ def widening():
         right.set_xticks([-0.4, 0, 0.4])
         right.set_xlabel("gain (nats)")
 
-    return _drawing(draw, (4.9, 2.9))
+    return drawing(draw, (4.9, 2.9))
 
 
 def evaluation_sets(candidate=0.6, sizes=SIZES, count=60):
@@ -195,13 +195,13 @@ def random_evaluation_sets():
         axes.plot(SIZES, mean, "o-", color=PURPLE, linewidth=1.8, markersize=4)
         axes.axhline(round(eig, 6), color=GREEN, **THIN_DASHES)
         axes.axhline(round(epig, 6), color=BLUE, **THIN_DASHES)
-        _text(axes, 10, eig + 0.006, "EIG", GREEN, "right")
-        _text(axes, 10, epig - 0.008, "EPIG", BLUE, "right", "top")
-        _text(axes, 10, 0.05, "JEPIG of twelve sets (thin)", PURPLE, "right")
-        _text(axes, 10, 0.02, "and its mean over sixty", PURPLE, "right")
+        write(axes, 10, eig + 0.006, "EIG", GREEN, "right")
+        write(axes, 10, epig - 0.008, "EPIG", BLUE, "right", "top")
+        write(axes, 10, 0.05, "JEPIG of twelve sets (thin)", PURPLE, "right")
+        write(axes, 10, 0.02, "and its mean over sixty", PURPLE, "right")
         axes.set_xlim(0.8, 10.2)
         axes.set_ylim(0, 1.12 * eig)
         axes.set_xlabel("evaluation inputs drawn")
         axes.set_ylabel("nats")
 
-    return _drawing(draw, (4.8, 3.2))
+    return drawing(draw, (4.8, 3.2))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from fimlib.illustrations import BLUE, GREEN, GREY, ORANGE, PURPLE, _drawing
+from fimlib.illustrations.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, drawing
 from fimlib.selection import registry
 
 INK, SOFT, RULE = "#1f2328", "#4d5560", "#b9c0c9"
@@ -153,7 +153,7 @@ def placed(methods, span, top):
 def map_of_methods():
     """Every method of the registry, by quantity and by form: the chapter's map."""
     height = layout(registry.methods())[1][NONE][1] + 62
-    return _drawing(draw_map, (WIDTH / 72, height / 72))
+    return drawing(draw_map, (WIDTH / 72, height / 72))
 
 
 def draw_map(canvas):
