@@ -36,7 +36,7 @@ from fimlib.proof import (
     derivative,
     scalar,
 )
-from fimlib.proof.calculus import _at_zero
+from fimlib.proof.calculus import at_zero_of
 from fimlib.proof.formula import Zero
 
 CHAPTER = "05-exponential-families"
@@ -53,7 +53,7 @@ GGN_ALONG = V.T * JAC.T * LAM * JAC * V
 
 def bend(loss):
     """Second derivative at t = 0 of a formula in t."""
-    return _at_zero(derivative(derivative(loss, LINE), LINE), LINE)
+    return at_zero_of(derivative(derivative(loss, LINE), LINE), LINE)
 
 
 def along(move):

@@ -112,7 +112,7 @@ class Concave:
         v = f.Sym("V", size, size, "symmetric")
         t = f.scalar("t", positive=None, real=True)
         bend = derivative(derivative(self.function(x + t * v), t), t)
-        at_zero = _at_zero(bend, t)
+        at_zero = at_zero_of(bend, t)
         zero = f.Const(sympy.Integer(0))
         algebra = Algebra()
         mean = f.Mean(self.function(self.variable))
@@ -122,18 +122,18 @@ class Concave:
         return matches and self.second(x, v).prove(at_zero, zero)
 
 
-def _at_zero(e, t):
+def at_zero_of(e, t):
     """e with t = 0."""
     match e:
         case f.Const():
             return f.Const(e.value.subs(t.value, 0))
         case f.Add():
-            return f.Add(tuple(_at_zero(x, t) for x in e.terms))
+            return f.Add(tuple(at_zero_of(x, t) for x in e.terms))
         case f.Mul():
-            factors = tuple(_at_zero(x, t) for x in e.factors)
+            factors = tuple(at_zero_of(x, t) for x in e.factors)
             return zero_like(e) if any(map(_vanishes, factors)) else f.Mul(factors)
         case f.Let():
-            return _at_zero(e.definition, t)
+            return at_zero_of(e.definition, t)
         case f.Transpose() | f.Inv() | f.Tr() | f.Log() | f.Det():
-            return type(e)(_at_zero(e.arg, t))
+            return type(e)(at_zero_of(e.arg, t))
     return e
