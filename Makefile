@@ -51,9 +51,7 @@ verify: $(READY) ## check every claim (asserts only)
 	.venv/bin/fimlib verify
 
 figures: $(READY) ## draw the figures again from the records
-	.venv/bin/fimlib figure 2
-	.venv/bin/fimlib figure 3
-	.venv/bin/fimlib figure map
+	.venv/bin/fimlib figure all
 
 rerun: $(READY)  ## run one chapter's notebook again: make rerun CHAPTER=06
 	$(PY) tools/run_notebooks.py $(CHAPTER)

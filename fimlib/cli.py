@@ -92,25 +92,28 @@ def _failures(c):
 
 @app.command()
 def figure(
-    name: Annotated[str, typer.Argument(help="2, 3, top, ... or map")],
+    name: Annotated[str, typer.Argument(help="2, 3, 4, top, map, ... or all")],
     out: Annotated[Path | None, typer.Option(help="folder (figures)")] = None,
 ):
     """Draw a figure again, from the recorded numbers or the registry of methods."""
-    if name == "map":
-        from fimlib.illustrations_lens import map_of_methods
+    paths = []
+    if name in ("map", "all"):
+        from fimlib.illustrations.lens import map_of_methods
 
-        paths = map_of_methods().write(Path(out or "figures") / "map-of-methods")
-    else:
+        paths += map_of_methods().write(Path(out or "figures") / "map-of-methods")
+    if name != "map":
         from fimlib import plotting
 
-        paths = plotting.figure(name, out)
+        paths += plotting.figure(name, out)
     for path in paths:
         typer.echo(path)
 
 
 @app.command()
 def run(
-    name: Annotated[str, typer.Argument(help="fig23, fig23-studies or fig4")],
+    name: Annotated[
+        str, typer.Argument(help="fig23, fig4, fig23-studies or fig4-studies")
+    ],
     data: Annotated[
         str | None, typer.Option(help="embedded, mnist; fig4: fried,poker,...")
     ] = None,
@@ -147,6 +150,8 @@ def run(
     given = {key: value for key, value in options.items() if value is not None}
     if name.startswith("fig23"):
         _refuse(given, ("protocol", "methods", "backend", "scheduler", "jobs"), name)
+    elif name.endswith("studies"):
+        _refuse(given, ("eval_size", "methods", "backend", "scheduler", "jobs"), name)
     else:
         _refuse(given, ("eval_size",), name)
     typer.echo(experiments.run(name, data=data, **given))

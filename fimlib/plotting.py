@@ -11,6 +11,7 @@ from fimlib import records
 from fimlib.experiments import ranking
 
 DATA_SETS = {"mnist": "MNIST", "embedded": "the embedded 5,000 digits"}
+PROTOCOLS = ("full", "reduced", "demo")  # of Figure 4's sweep
 STYLE = {
     "svg.hashsalt": "fimlib",
     "svg.fonttype": "path",
@@ -59,27 +60,52 @@ class Drawing:
 def figure(name, out=None, data=None):
     """Draw figure ``name`` from every record there is; paths of the files written.
 
-    out is the folder of the files (figures), data that of the records (figures/data).
+    "all" is every figure. out is the folder of the files (figures), data that of the
+    records (figures/data). Raises FigureError for another name, and where there is no
+    record to draw from.
     """
-    _, study = _drawer(name)
-    found = [(key, _record_path(key, study, data)) for key in DATA_SETS]
-    found = [(key, path) for key, path in found if path.exists()]
+    if name == "all":
+        return [path for each in names() for path in figure(each, out, data)]
+    folder = Path(data or "figures/data")
+    found = {s: path for s, path in _files(name, folder).items() if path.exists()}
     if not found:
-        sample = _record_path("*", study, data)
-        run = "fig23-studies --data mnist" if study else "fig23"
-        raise FigureError(
-            f"no {sample.name} in {sample.parent}: call from the repository's root, or "
-            f"make one with `fimlib run {run}`"
-        )
+        raise FigureError(_missing(name, folder))
     written = []
-    for key, path in found:
+    for stem, path in found.items():
         drawing = draw(name, records.read_record(path))
-        written += drawing.write(Path(out or "figures") / f"{_stem(name)}-{key}")
+        written += drawing.write(Path(out or "figures") / stem)
     return written
 
 
-def _stem(name):
-    return f"fig{name}" if str(name)[0].isdigit() else f"fig23-{name}"
+def names():
+    """Every figure that is drawn from records."""
+    from fimlib import plotting_fig4, plotting_fig23
+
+    return [*plotting_fig23.FIGURES, *plotting_fig4.FIGURES]
+
+
+def _files(name, folder):
+    """Stem of the files to write, and the record that each is drawn from."""
+    _, study = _drawer(name)
+    if _of_figure_4(name):
+        if study:
+            return {f"fig{name}": folder / f"fig4-{study}.csv"}
+        return {f"fig{name}-{key}": folder / f"fig4-{key}.csv" for key in PROTOCOLS}
+    stem = f"fig{name}" if str(name)[0].isdigit() else f"fig23-{name}"
+    return {f"{stem}-{key}": _record_path(key, study, folder) for key in DATA_SETS}
+
+
+def _missing(name, folder):
+    _, study = _drawer(name)
+    if _of_figure_4(name):
+        sample, run = f"fig4-{study or '*'}.csv", "fig4-studies" if study else "fig4"
+    else:
+        sample = _record_path("*", study, folder).name
+        run = "fig23-studies --data mnist" if study else "fig23"
+    return (
+        f"no {sample} in {folder}: call from the repository's root, or make one with "
+        f"`fimlib run {run}`"
+    )
 
 
 def draw(name, *found):
@@ -101,16 +127,24 @@ def draw(name, *found):
 
 def _drawer(name):
     """The function that draws, and the study whose record it draws from."""
-    from fimlib.plotting_fig23 import FIGURES  # it takes colours and lines from here
+    # Both take colours and lines from here.
+    from fimlib import plotting_fig4, plotting_fig23
 
-    if str(name) not in FIGURES:
-        raise FigureError(f"no figure {name!r}; there are {', '.join(FIGURES)}")
-    return FIGURES[str(name)]
+    figures = {**plotting_fig23.FIGURES, **plotting_fig4.FIGURES}
+    if str(name) not in figures:
+        raise FigureError(f"no figure {name!r}; there are {', '.join(figures)} and all")
+    return figures[str(name)]
 
 
-def _record_path(key, study, data):
+def _of_figure_4(name):
+    from fimlib.plotting_fig4 import FIGURES
+
+    return str(name) in FIGURES
+
+
+def _record_path(key, study, folder):
     name = f"fig23-{key}-{study}.csv" if study else f"fig23-{key}.csv"
-    return Path(data or "figures/data") / name
+    return folder / name
 
 
 def finish(canvas):

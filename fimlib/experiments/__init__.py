@@ -2,7 +2,8 @@
 
 from importlib import import_module
 
-NAMES = ("fig23", "fig23-studies", "fig4")
+NAMES = ("fig23", "fig23-studies", "fig4", "fig4-studies")
+_MODULES = {"fig4-studies": "fig4.studies"}  # others have their own name
 
 
 def run(name, data=None, **options):
@@ -13,7 +14,7 @@ def run(name, data=None, **options):
     """
     if name not in NAMES:
         raise ValueError(f"no experiment {name!r}; there are {', '.join(NAMES)}")
-    if data is None and name != "fig4":  # whose protocol names its sets
+    if data is None and not name.startswith("fig4"):  # whose protocol names its sets
         data = "embedded"
-    module = name.replace("-", "_")
+    module = _MODULES.get(name, name.replace("-", "_"))
     return import_module(f"{__name__}.{module}").run(data, **options)
