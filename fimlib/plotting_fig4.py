@@ -52,7 +52,7 @@ def _limits(record, form):
     low = max(np.min(ends), np.min(means) - 0.1)
     high = min(np.max(ends), np.max(means) + 0.1)
     pad = 0.04 * (high - low)
-    return six_digits([low - pad, high + pad])
+    return six_digits([low - pad, high + (3 if high > 2 * _LINEAR else 1) * pad])
 
 
 def _panel(axes, record, method, form, limits):
@@ -82,8 +82,9 @@ def _panel(axes, record, method, form, limits):
         axes.set_xscale("symlog", linthresh=_LINEAR, linscale=2)
         axes.set_yscale("symlog", linthresh=_LINEAR, linscale=2)
     ticks = [tick for tick in (-0.1, 0, 0.1, 0.5) if low <= tick <= high]
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    labels = [f"{tick:g}".replace("-", "\N{MINUS SIGN}") for tick in ticks]
+    axes.set_xticks(ticks, labels)
+    axes.set_yticks(ticks, labels)
     axes.minorticks_off()
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)
@@ -139,7 +140,7 @@ def _curve(axes, record, key, label, **style):
 
 
 def figure_rank(canvas, record):
-    """What batches of K members are worth, and what their last example promises."""
+    """What batches of L members are worth, and what their last example promises."""
     canvas.set_size_inches(6.8, 3.2)
     panels = canvas.subplots(1, 2)
     _shares(panels[0], record)
@@ -147,7 +148,7 @@ def figure_rank(canvas, record):
         panels[1].plot(batches, gain, "o-", color=color, lw=1.4, ms=4)
         panels[1].plot(batches, finer, "o:", color=color, lw=1.0, ms=3, mfc="white")
         panels[1].text(
-            batches[-1] * 1.05, gain[-1], f"K = {members}", color=color, fontsize=7,
+            batches[-1] * 1.1, gain[-1], f"L = {members}", color=color, fontsize=7,
             va="center",
         )  # fmt: skip
     panels[1].set_yscale("log")
@@ -170,7 +171,7 @@ def _shares(axes, record):
         color = _COLORS[k % len(_COLORS)]
         batches, value, filled = study_tables.shares(record, members)
         axes.plot(batches, six_digits(value), "o-", color=color, lw=1.4, ms=4,
-                  label=f"K = {members}")  # fmt: skip
+                  label=f"L = {members}")  # fmt: skip
         axes.plot(batches, six_digits(filled), color=color, lw=1.0, linestyle=_DASHES)
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.set_title("share of the reference's gain", loc="left", fontsize=9)

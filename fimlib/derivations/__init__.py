@@ -42,6 +42,7 @@ MODULES = (
     "parametrisation",
     "cost",
     "records",
+    "black_box",
 )
 
 

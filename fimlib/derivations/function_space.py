@@ -59,7 +59,8 @@ from fimlib.proof import (
     verdict=CONDITIONS,
     correction=(
         "an ensemble stands for a posterior only if its members are draws from it; "
-        "past its rank, log-determinants see the noise term alone"
+        "past its rank, a log-determinant knows of nothing new: at most half of log 2 "
+        "for each further example, whatever the noise"
     ),
     chapter=CHAPTER,
     labels=("thm-lens-outputs", "eq-lens-outputs"),

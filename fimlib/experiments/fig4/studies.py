@@ -1,6 +1,6 @@
 """Smaller questions about Figure 4, each with a record of its own.
 
-rank: what an ensemble of K members knows of batches longer than its rank.
+rank: what an ensemble of L members knows of batches longer than its rank.
 redundancy: how much of what BALD's top k promise one by one is promised twice.
 bald: whether top-k BALD beats uniform draws, against the size of its batches.
 All start from the labelled sets with which the splits of ``fig4`` start.
@@ -33,7 +33,7 @@ class Settings:
     rank_splits: tuple = (0, 1, 2)
     members: tuple = (3, 5, 10, 20, 50)
     reference: int = 100  # members that choose, and as many others that value
-    groups: int = 5  # at most: disjoint groups of K members
+    groups: int = 5  # at most: disjoint groups of L members
     batches: tuple = (4, 9, 16, 32, 64)
     noises: tuple = (1e-3, 0.1)  # standard deviations that value a batch
     draws: int = 20  # random batches
@@ -145,13 +145,13 @@ def joint(features, noise):
 
 
 def rank(name, split, protocol, settings):
-    """Batches that K members choose, valued by members that took no part.
+    """Batches that L members choose, valued by members that took no part.
 
     value, filled, uniform, greedy: joint information of the batch by the other
-    ``reference`` members, of its first K - 1 with random examples after them, of random
+    ``reference`` members, of its first L - 1 with random examples after them, of random
     examples, and of the batch that the others would choose themselves (at the
     protocol's noise, valued at that of column noise). gain,
-    gain_finer: what the batch's last example adds by the K members that chose it, and
+    gain_finer: what the batch's last example adds by the L members that chose it, and
     the same with a tenth of the noise.
     """
     state = State(sets.load(name), split, protocol)

@@ -28,7 +28,7 @@ def _valued(record, noise=None):
 
 
 def shares(record, members, noise=None):
-    """(batch sizes, share of the batch, share of its first K - 1 and random others).
+    """(batch sizes, share of the batch, share of its first L - 1 and random others).
 
     A share is (value - uniform) / (greedy - uniform): 0 for random examples, 1 for the
     batch that the valuing members choose themselves; the mean over data sets, splits
@@ -54,7 +54,7 @@ def share_table(record, noise=None):
 
 
 def past_rank(record, noise=None):
-    """Batches longer than K - 1: (members, batch, share as chosen, share as filled)."""
+    """Batches longer than L - 1: (members, batch, share as chosen, share as filled)."""
     return [
         (members, int(size), float(a), float(b))
         for members in np.unique(record["members"]).tolist()
@@ -66,7 +66,7 @@ def past_rank(record, noise=None):
 def noise_table(record):
     """How a tenth of the noise changes the last example's gain, in nats.
 
-    By log 10 = 2.303 where the example is within the rank K - 1: rows are numbers of
+    By log 10 = 2.303 where the example is within the rank L - 1: rows are numbers of
     members, columns batch sizes.
     """
     found = {"members": np.unique(record["members"]).tolist()}
@@ -131,3 +131,18 @@ def bald_improvements(record, name):
 
 def _by_split(record):
     return dict(zip(record["split"].tolist(), record["log_rmse"].tolist(), strict=True))
+
+
+def bald_slope(record, name):
+    """What a doubling of the batch does to BALD's improvement, an `Estimate`.
+
+    The slope of a line through the sizes, fitted in each split: uniform draws, the same
+    for all sizes, cancel.
+    """
+    mine = record.where("data", name).where("method", "bald")
+    sizes = np.unique(mine["batch"])
+    ours = [_by_split(mine.where("batch", size)) for size in sizes]
+    return estimate([
+        -np.polyfit(np.log2(sizes), [one[split] for one in ours], 1)[0]
+        for split in ours[0]
+    ])  # fmt: skip
