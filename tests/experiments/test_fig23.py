@@ -358,9 +358,9 @@ def test_bad_input_is_named(tmp_path, arguments, message):
 def test_unknown_names_list_the_valid_ones(monkeypatch):
     monkeypatch.undo()
     with pytest.raises(
-        ValueError, match="no experiment 'fig4'; there are fig23, fig23-"
+        ValueError, match="no experiment 'fig9'; there are fig23, fig23-"
     ):
-        experiments.run("fig4")
+        experiments.run("fig9")
     with pytest.raises(ValueError, match="no data set 'cifar'; there are embedded"):
         experiments.run("fig23", data="cifar")
 
