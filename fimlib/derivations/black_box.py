@@ -13,13 +13,21 @@ from fimlib.derivations.ledger import CONDITIONS, claim
 from fimlib.derivations.recorded import recorded
 from fimlib.experiments.fig4 import tables
 from fimlib.proof import (
+    HALF,
     RECORDED,
     Check,
     Derivation,
     Eye,
+    Let,
+    Multiplicative,
     Mutant,
+    Scaled,
     Step,
+    Sylvester,
     Sym,
+    chain,
+    eq,
+    logdet,
     scalar,
 )
 
@@ -30,7 +38,7 @@ CHAPTER = "11-figure-4"
 
 @claim(
     "T40",
-    labels=("eq-fig4-improvement",),
+    labels=("eq-fig4-improvement", "eq-fig4-past-rank"),
     title="Figure 4: black box against white box",
     talk=(
         "Figure 4: Average logarithmic RMSE by regression datasets for DNNs: "
@@ -65,6 +73,9 @@ def t40():
     centre = Eye("L") - ones * ones.T / members
     error = outputs - label * ones
     spread = outputs.T * centre * outputs / members
+    features, phi, s2 = Sym(r"\Phi_A", "n", "L"), Sym(r"\phi", "L"), scalar(r"\sigma^2")
+    eye, old = Eye("L"), Let("N", s2 * Eye("L") + features.T * features)
+    new = features.T * features + phi * phi.T
     steps = [
         Step(
             sympy.exp(-(sympy.log(uniform) - sympy.log(white))),
@@ -92,6 +103,23 @@ def t40():
             sympy.log(white) - sympy.log(black),
             "the height above the diagonal: uniform draws and their noise cancel",
             tex=(r"(\log u-\log b)-(\log u-\log w)", r"\log w-\log b"),
+        ),
+        *chain(
+            HALF * logdet(eye + new / s2)
+            - HALF * logdet(eye + features.T * features / s2),
+            eq(
+                HALF * logdet(old + phi * phi.T) - HALF * logdet(old),
+                r"what one more example adds, $N=\sigma^2I+\Phi_A^\top\Phi_A$: the "
+                r"factor $\sigma^{2L}$ cancels",
+                Scaled(1 / s2, s2 * eye + new),
+                Scaled(1 / s2, old),
+            ),
+            eq(
+                HALF * logdet(1 + phi.T * old.I * phi),
+                "determinants multiply, and {prf:ref}`thm-sylvester`",
+                Multiplicative(eye + phi * phi.T * old.I, old),
+                Sylvester(phi, phi.T * old.I),
+            ),
         ),
     ]
     apart, beats, between, fails, near, half, one, same, last = (
@@ -125,6 +153,10 @@ def t40():
                 (mean - label) * (mean - label) + 2 * spread,
             ),
             Mutant("white box for black box", 3, sympy.log(black) - sympy.log(white)),
+            Mutant(
+                "the noise taken twice", 5,
+                HALF * logdet(1 + phi.T * old.I * phi / s2),
+            ),
             Mutant("mean for members", apart, lambda one: errors(one)[::-1]),
             Mutant("one score negated", beats, negated),
             Mutant("one score negated", between, negated),
