@@ -295,3 +295,14 @@ def test_an_ensemble_estimates_the_covariance_of_responses_at_rate_one_half():
     centred = members - members.mean(1, keepdim=True)
     assert log_det(similarity_matrix(centred)[:4, :4]) == -math.inf
     assert torch.isfinite(log_det(similarity_matrix(centred)[:3, :3]))
+
+
+def test_rounding_leaves_no_cosine_beyond_one():
+    g = normal(400, 7, seed=5)
+    g = torch.cat([g, -3 * g])
+    plain = similarity_matrix(g)
+    lengths = plain.diagonal().sqrt()
+    unchecked = plain / lengths[:, None] / lengths
+    assert unchecked.max() > 1 and unchecked.min() < -1  # by rounding
+    found = similarity_matrix(g, kind="cosine")
+    assert found.max() == 1 and found.min() == -1
