@@ -13,11 +13,11 @@ PEERS_READY := .venv-peers/.installed
 help:            ## list the targets
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/:.*##/\t/'
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml companion/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"fimlib needs Python 3.11 to 3.13, and {sys.executable} is {v[0]}.{v[1]}: name another with PYTHON=...")'
 	@test -x $(PY) || $(PYTHON) -m venv .venv
 	$(PY) -m pip install $(PIP_ARGS) -q '$(TORCH)'
-	$(PY) -m pip install $(PIP_ARGS) -q -c constraints.txt -e '.[book,dask,experiments,test]'
+	$(PY) -m pip install $(PIP_ARGS) -q -c constraints.txt -e '.[book,dask,figures,test]' -e companion
 	@touch $@
 
 book: $(READY)   ## build _build/html/index.html (and run the ledger on this machine)
@@ -35,7 +35,7 @@ $(PEERS_READY): pyproject.toml constraints.txt constraints-peers.txt
 	@test -x $(PEERS) || $(PYTHON) -m venv .venv-peers
 	$(PEERS) -m pip install $(PIP_ARGS) -q '$(TORCH)'
 	$(PEERS) -m pip install $(PIP_ARGS) -q --no-deps -r constraints-peers.txt
-	$(PEERS) -m pip install $(PIP_ARGS) -q --no-deps -e .
+	$(PEERS) -m pip install $(PIP_ARGS) -q --no-deps -e . -e companion
 	@touch $@
 
 peers-test: $(PEERS_READY) ## compare fimlib with laplace-torch, curvlinops and others

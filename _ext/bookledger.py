@@ -132,7 +132,7 @@ def place(label):
 
 
 def all_claims():
-    from fimlib import claims
+    from companion import claims
 
     return claims.all_claims()
 

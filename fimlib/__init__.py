@@ -1,4 +1,4 @@
-"""Fisher information for active data selection: exact scores and verified derivations.
+"""Fisher information for active data selection: exact scores and batches.
 
 Submodules are loaded on first use (PEP 562), so ``import fimlib`` costs nothing:
 ``fimlib.information.eig`` and ``from fimlib import information`` both work.
@@ -10,8 +10,7 @@ __version__ = "0.1.0"
 
 _SUBMODULES = (
     "linalg", "families", "blr", "fisher", "posterior", "information", "dual",
-    "predictive", "similarity", "selection", "agreement", "proof", "records",
-    "derivations", "claims", "experiments", "plotting", "illustrations",
+    "predictive", "similarity", "selection", "registry", "figures",
 )  # fmt: skip
 __all__ = ["__version__", *_SUBMODULES]
 

@@ -11,6 +11,6 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="session")
 def decided():
     """decided("T9"): the report of a claim. Each claim is run once in a session."""
-    from fimlib import claims
+    from companion import claims
 
     return functools.cache(lambda id: claims.check(claims.all_claims()[id]))

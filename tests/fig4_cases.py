@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fimlib import records
+from fimlib.figures import records
 
 # Log RMSE by (data, method, kernel), then by split: the steps 0, 1, 2.
 HAND = {

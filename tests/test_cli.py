@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from fimlib import cli
+from fimlib.figures import cli
 
 
 def fimlib(*args, **kwargs):

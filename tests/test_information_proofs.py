@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import sympy
 
-from fimlib.derivations.information_gain import Calculus, beta_entropy, beta_mean
-from fimlib.derivations.information_quantities import (
+from companion.evidence.ch01.information_gain import Calculus, beta_entropy, beta_mean
+from companion.evidence.ch01.information_quantities import (
     EIG,
     H_Y,
     Average,
@@ -14,11 +14,16 @@ from fimlib.derivations.information_quantities import (
     W,
     Y,
 )
-from fimlib.derivations.label_tables import conditional, information, outcomes, tables
-from fimlib.derivations.predictive_quantities import EVALS, Weighted
-from fimlib.proof import HALF, MI, Const, H, Step, scalar
-from fimlib.proof.numeric import Instance
-from fimlib.proof.shannon import STATES
+from companion.evidence.ch01.label_tables import (
+    conditional,
+    information,
+    outcomes,
+    tables,
+)
+from companion.evidence.ch01.predictive_quantities import EVALS, Weighted
+from companion.proof import HALF, MI, Const, H, Step, scalar
+from companion.proof.numeric import Instance
+from companion.proof.shannon import STATES
 
 ZERO = Const(sympy.Integer(0))
 KINDS = ((Y, W, "gain"), (W, Y, "gain"), (Y, W, "entropy"), (W, Y, "entropy"))

@@ -18,7 +18,7 @@ def test_an_edit_fits_its_file_once_and_leaves_python(mutant):
 
 
 def test_the_checks_exist():
-    from fimlib.claims import all_claims
+    from companion.claims import all_claims
 
     for entry in CHECKS.values():
         assert all((LIST.parents[1] / path).exists() for path in entry["tests"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 
-from fimlib.records import write_bytes
+from fimlib.figures.records import write_bytes
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "_ext"))

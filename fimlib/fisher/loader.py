@@ -15,12 +15,7 @@ from tqdm import tqdm
 from fimlib._checks import as_tensor, check_choice, check_count, positive_int
 from fimlib.families import Categorical
 from fimlib.fisher.last_layer import check_estimator, last_layer_roots
-from fimlib.fisher.network import (
-    Network,
-    check_examples_alone,
-    forward,
-    frozen_copy,
-)
+from fimlib.fisher.network import Network, check_examples_alone, forward, frozen_copy
 from fimlib.fisher.roots import join, selection
 from fimlib.fisher.streamed import StreamedRoots
 

@@ -14,9 +14,9 @@ import pytest
 import torch
 from conversions import agree, peer
 
-from fimlib.experiments.fig4 import choose as fig4
-from fimlib.experiments.fig4 import kernels
-from fimlib.experiments.fig4.mlp import BIAS_FACTOR, WEIGHT_FACTOR, drawn
+from fimlib.figures.fig4 import choose as fig4
+from fimlib.figures.fig4 import kernels
+from fimlib.figures.fig4.mlp import BIAS_FACTOR, WEIGHT_FACTOR, drawn
 from fimlib.selection import max_dist
 
 bmdal = peer("bmdal-reg", "bmdal_reg.bmdal.algorithms")

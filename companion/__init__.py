@@ -1,0 +1,1 @@
+"""The book's machinery: proof engine, evidence, ledger, teaching pictures."""

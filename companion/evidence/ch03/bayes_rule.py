@@ -1,0 +1,202 @@
+"""Bayes' rule for Hessians and gradients, at one and the same theta: T11."""
+
+from __future__ import annotations
+
+import mpmath
+import numpy as np
+import sympy
+
+from companion.evidence.ch03.laplace import CHAPTER
+from companion.evidence.ch03.logistic import gradient_at, logistic, posterior_at
+from companion.evidence.draws import gap
+from companion.evidence.generic import EachEntry, S, T, density, entry, slope
+from companion.evidence.ledger import CORRECTED, claim
+from companion.proof import Check, Derivation, Mutant, Step
+
+DIGITS = 1e-8  # of derivatives by differences
+
+
+@claim(
+    "T11",
+    title="Bayes' rule for Hessians",
+    talk=(
+        r"$\HofHessian{\w\given\D}=\HofHessian{\D\given\w}+\HofHessian{\w}$, where two "
+        r"lines earlier $\HofHessian{\wstar}=-\nabla^2_{\w}\log\pof{\w\given\D}$"
+    ),
+    statement=(
+        r"$\HofHessian{\w\given\D}=\HofHessian{\D\given\w}+\HofHessian{\w}$ and "
+        r"$\HofJacobian{\w\given\D}=\HofJacobian{\D\given\w}+\HofJacobian{\w}$ for "
+        r"every $\w$, all terms at the same $\w$; $\HofHessian{\w}$ is the prior's. At "
+        r"$\wstar$ the left side is $P$."
+    ),
+    assumptions=("likelihood and prior twice differentiable and positive",),
+    verdict=CORRECTED,
+    correction=(
+        r"$\HofHessian{\wstar}$ is the posterior precision in one line and "
+        r"$\HofHessian{\w}$ the prior's Hessian in the next; the first is "
+        r"$P=\HofHessian{\wstar\given\D}$"
+    ),
+    chapter=CHAPTER,
+    labels=("thm-hessian-bayes", "eq-laplace-bayes", "eq-laplace-posterior-precision"),
+)
+def t11():
+    likelihood, prior = density("L", S, T), density("q", S, T)
+    posterior = likelihood * prior / sympy.Symbol("Z", positive=True)
+    x, y, w, ridge = two_points()
+    joint = sum(map(surprise, x * w, y)) + (w.T * ridge * w)[0] / 2
+    pi = [1 / (1 + sympy.exp(-z)) for z in x * w]
+    spread = sympy.diag(*(p * (1 - p) for p in pi))
+    residual = sympy.Matrix(pi) - sympy.Matrix(y)
+    steps = [
+        EachEntry(
+            -entry(sympy.log(posterior)),
+            "=",
+            -entry(sympy.log(likelihood)) - entry(sympy.log(prior)),
+            r"Bayes' rule, $\pof{\w\given\D}=\pof{\D\given\w}\,\pof{\w}/\pof{\D}$, for "
+            r"generic densities; $\pof{\D}$ is free of $\w$, and an entry $(i,j)$ of "
+            r"a Hessian varies $\theta_i$ and $\theta_j$ only, whatever $D$",
+            tex=(
+                r"\HofHessian{\w\given\D}",
+                r"\HofHessian{\D\given\w}+\HofHessian{\w}",
+            ),
+        ),
+        EachEntry(
+            -slope(sympy.log(posterior)),
+            "=",
+            -slope(sympy.log(likelihood)) - slope(sympy.log(prior)),
+            "the same for gradients",
+            tex=(
+                r"\HofJacobian{\w\given\D}",
+                r"\HofJacobian{\D\given\w}+\HofJacobian{\w}",
+            ),
+        ),
+        Step(
+            sympy.hessian(joint, list(w)),
+            "=",
+            x.T * spread * x + ridge,
+            r"example: logistic regression, $D=2$, two points, prior $\mathcal N(0,"
+            r"\Lambda_0^{-1})$, $\pi_i$ the probabilities of label 1: no label in it",
+            tex=(
+                r"\HofHessian{\w\given\D}",
+                r"\textstyle\sum_i\pi_i(1-\pi_i)\,\x_i\x_i^\top+\Lambda_0",
+            ),
+        ),
+        Step(
+            sympy.Matrix([joint.diff(v) for v in w]),
+            "=",
+            x.T * residual + ridge * w,
+            "its gradient",
+            tex=(
+                r"\HofJacobian{\w\given\D}^\top",
+                r"\textstyle\sum_i(\pi_i-\y_i)\,\x_i+\Lambda_0\w",
+            ),
+        ),
+    ]
+    hessian, gradient = (
+        "logistic regression: GaussianPosterior.precision equals the Hessian of "
+        "-log(likelihood × prior) by differences",
+        "logistic regression: residuals by the family, plus prior, equal its gradient",
+    )
+    twice = -entry(sympy.log(likelihood)) - 2 * entry(sympy.log(prior))
+    return Derivation(
+        steps,
+        [
+            Check(hessian, precision, joint_hessian, DIGITS),
+            Check(gradient, gradient_at, joint_gradient, DIGITS),
+        ],
+        [
+            Mutant("prior forgotten", 1, -entry(sympy.log(likelihood))),
+            Mutant("prior counted twice", 1, twice),
+            Mutant("sign of the likelihood", 1, entry(sympy.log(likelihood / prior))),
+            Mutant("prior forgotten", 2, -slope(sympy.log(likelihood))),
+            Mutant("covariance for precision", 3, x.T * spread * x + ridge.inv()),
+            Mutant("prior forgotten", 3, x.T * spread * x),
+            Mutant("sign of the residual", 4, ridge * w - x.T * residual),
+            Mutant("prior forgotten", hessian, without_prior),
+            Mutant("prior counted twice", hessian, prior_twice),
+            Mutant(
+                "mean for sum",
+                hessian,
+                lambda x, y, p, t: without_prior(x, y, p, t) / len(x) + p,
+            ),
+            Mutant(
+                "covariance for precision",
+                hessian,
+                lambda *a: np.linalg.inv(precision(*a)),
+            ),
+            Mutant(
+                r"likelihood at another $\theta$",
+                hessian,
+                lambda x, y, p, t: precision(x, y, p, t + 0.5),
+            ),
+            Mutant("sign", gradient, lambda *a: -gradient_at(*a)),
+            Mutant(
+                "prior forgotten",
+                gradient,
+                lambda x, y, p, t: gradient_at(x, y, 0 * p, t),
+            ),
+        ],
+    )
+
+
+def two_points():
+    """Inputs, labels, weights and prior precision of two labels, all symbols."""
+    x = sympy.Matrix(2, 2, sympy.symbols("x_1 x_2 x_3 x_4", real=True))
+    a, b, c = sympy.symbols("a b c", real=True)
+    weights = sympy.Matrix(sympy.symbols("w_1 w_2", real=True))
+    labels = sympy.symbols("y_1 y_2", real=True)
+    return x, labels, weights, sympy.Matrix([[a, b], [b, c]])
+
+
+def surprise(z, y):
+    """-log p(y|z) of a label 0 or 1 with logit z."""
+    return sympy.log(1 + sympy.exp(z)) - y * z
+
+
+def precision(x, y, prior, theta):
+    return posterior_at(x, y, prior, theta).precision.numpy()
+
+
+def without_prior(x, y, prior, theta):
+    return precision(x, y, prior, theta) - prior
+
+
+def prior_twice(x, y, prior, theta):
+    return precision(x, y, prior, theta) + prior
+
+
+def minus_log_joint(x, y, prior):
+    """-log of the product of all labels' probabilities and the prior's density."""
+
+    def value(*w):
+        product = mpmath.exp(-mpmath.fsum(
+            w[i] * prior[i, j] * w[j] for i in range(len(w)) for j in range(len(w))
+        ) / 2)  # fmt: skip
+        for row, label in zip(x, y, strict=True):
+            odds = mpmath.exp(mpmath.fdot(row.tolist(), w))
+            product *= (odds if label else 1) / (1 + odds)
+        return -mpmath.log(product)
+
+    return value
+
+
+def derivatives(problem, order):
+    """All derivatives of an order of the joint at theta, by differences."""
+    x, y, prior, theta = problem
+    size = len(theta)
+    value = minus_log_joint(x, y, prior)
+    eye = np.eye(size, dtype=int)
+    rows = eye if order == 1 else (eye[:, None] + eye).reshape(-1, size)
+    with mpmath.workdps(40):
+        found = [mpmath.diff(value, tuple(theta), tuple(map(int, n))) for n in rows]
+    return np.reshape(np.array(found, dtype=float), (size,) * order)
+
+
+def joint_hessian(function, rng):
+    problems = [logistic(rng, size, 5) for size in (1, 2, 3)]
+    return max(gap(function(*p), derivatives(p, 2)) for p in problems)
+
+
+def joint_gradient(function, rng):
+    problems = [logistic(rng, size, 5) for size in (1, 2, 3)]
+    return max(gap(function(*p), derivatives(p, 1)) for p in problems)

@@ -1,0 +1,123 @@
+"""A label whose logit z is the only unknown, with a conjugate prior: exact, for T19.
+
+The density of z is t^a (1 - t)^b / B(a, b), t the sigmoid of z: after a flat prior, a
+ones and b zeros. Entropies are those of z, not of t.
+"""
+
+from __future__ import annotations
+
+import mpmath
+import numpy as np
+import sympy
+from scipy.special import digamma
+from scipy.stats import beta
+
+from companion.evidence.ch01.information_gain import beta_mean
+from companion.evidence.draws import gap
+
+PRIOR = 1, 2  # the density e^z / (1 + e^z)^3
+K, N = sympy.symbols("k n", positive=True)
+REST = sympy.Function("r", real=True)
+
+
+def logit_entropy(a, b):
+    """Entropy of z with the density t^a (1 - t)^b / B(a, b), t its sigmoid."""
+    constant = sympy.gamma(a) * sympy.gamma(b) / sympy.gamma(a + b)
+    # log(1 - t) has the mean that log t has under Beta(b, a).
+    one, other = beta_mean(a, b, log=True), beta_mean(b, a, log=True)
+    return sympy.log(constant) - a * one - b * other
+
+
+def coin_gain(label):
+    a, b = PRIOR
+    after = (a + 1, b) if label else (a, b + 1)
+    return logit_entropy(a, b) - logit_entropy(*after)
+
+
+def coin_eig():
+    """H[Y] - E H[Y|z], from predictions."""
+    a, b = PRIOR
+    share = sympy.Rational(a, a + b)
+    noise = -beta_mean(a, b, 1, log=True) - beta_mean(b, a, 1, log=True)
+    entropy = -share * sympy.log(share) - (1 - share) * sympy.log(1 - share)
+    return entropy - noise
+
+
+def coin_laplace():
+    z = sympy.Symbol("z", real=True)
+    a, b = PRIOR
+    surprise = (a + b) * sympy.log(1 + sympy.exp(z)) - a * z
+    at_mode = {z: sympy.log(sympy.Rational(a, b))}
+    if sympy.simplify(surprise.diff(z).subs(at_mode)) != 0:
+        raise ArithmeticError("not the mode")
+    precision = sympy.simplify(surprise.diff(z, 2).subs(at_mode))
+    curvature = sympy.log(1 + sympy.exp(z)).diff(z, 2).subs(at_mode)
+    return sympy.log(1 + sympy.simplify(curvature) / precision) / 2
+
+
+def gain_after(k, n):
+    """IG of the label 1 after k ones among n labels, psi(t) by its expansion.
+
+    `REST` is what the expansion leaves out, at most 1 / (12 t^2).
+    """
+
+    def psi(t):
+        return sympy.log(t) - 1 / (2 * t) + REST(t)
+
+    # H(k, n - k) - H(k + 1, n - k) with psi(t + 1) = psi(t) + 1 / t.
+    ratio = sympy.gammasimp(
+        sympy.gamma(k) * sympy.gamma(n + 1) / sympy.gamma(n) / sympy.gamma(k + 1)
+    )
+    ones = (k + 1) * (psi(k) + 1 / k) - k * psi(k)
+    labels = (n + 1) * (psi(n) + 1 / n) - n * psi(n)
+    return sympy.log(ratio) + ones - labels
+
+
+def coin_gains(ones, zeros):
+    """IG of the labels 0 and 1 (2,), in nats, after so many ones and zeros (T19).
+
+    The prior on the logit is flat, so that the posterior is Beta(ones, zeros).
+    """
+    k, n = np.array([zeros, ones], dtype=float), ones + zeros
+    return np.log(n / k) + digamma(k) - digamma(n) + 1 / k - 1 / n
+
+
+def coin_values():
+    """Closed forms: IG(1), IG(0), EIG, and the approximation."""
+    log, third = sympy.log, sympy.Rational(1, 3)
+    one = log(3) - sympy.Rational(5, 6)
+    zero = log(sympy.Rational(3, 2)) - third
+    mean = log(3) - 2 * third * log(2) - sympy.Rational(1, 2)
+    return one, zero, mean, log(4 * third) / 2
+
+
+def coin_gap(function, rng):
+    """Entropies of the logit integrated; and the distance to (1/k - 1/n) / 2."""
+
+    def entropy(a, b):
+        total = mpmath.log(mpmath.beta(a, b))
+
+        def surprise(z):
+            log_p = a * z - (a + b) * mpmath.log1p(mpmath.exp(z)) - total
+            return -mpmath.exp(log_p) * log_p
+
+        middle = mpmath.log(mpmath.mpf(a) / b)
+        return mpmath.quad(surprise, [middle + k for k in range(-45, 46, 9)])
+
+    worst = 0.0
+    for ones, zeros in ((1, 2), (4, 9), (30, 10)):
+        before = entropy(ones, zeros)
+        after = entropy(ones, zeros + 1), entropy(ones + 1, zeros)
+        truth = [float(before - h) for h in after]
+        worst = max(worst, gap(function(ones, zeros), truth))
+    for n in (30, 300, 3000):
+        leading = (1 / np.array([2 * n / 3, n / 3]) - 1 / n) / 2
+        off = np.abs(function(n / 3, 2 * n / 3) - leading).max()
+        worst = max(worst, off * (off > 0.7 / n**2))
+    return worst
+
+
+def probability_gains(ones, zeros):
+    """Entropy drop of the probability, which is another one than the logit's."""
+    prior, after = beta(ones, zeros), beta([ones, ones + 1], [zeros + 1, zeros])
+    return prior.entropy() - after.entropy()

@@ -1,0 +1,178 @@
+"""LaTeX of formulas and Markdown of derivations, from the trees that were checked."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import sympy
+
+from companion.proof import formula as f
+from companion.proof.steps import RECORDED
+
+RELATIONS = {"=": "=", "<=": r"\le", ">=": r"\ge"}
+LOEWNER = {"=": "=", "<=": r"\preceq", ">=": r"\succeq"}
+MARK = {True: "✓", False: "✗"}
+LINE = 34  # symbols that fit beside each other on the page
+
+
+def tex(e):
+    """LaTeX of a formula or a sympy expression, terms in the author's order."""
+    if not isinstance(e, f.Formula):
+        return sympy.latex(e)
+    match e:
+        case f.Const():
+            return _number(e.value)
+        case f.Sym() | f.Let():
+            return e.tex
+        case f.Eye():
+            return f"I_{{{e.size}}}" if e.size != 1 else "1"
+        case f.Zero():
+            return "0"
+        case f.Add():
+            return _sum(e.terms)
+        case f.Mul():
+            return _product(e.factors, e.shape == f.SCALAR)
+        case f.Transpose():
+            return f"{_atom(e.arg)}^\\top"
+        case f.Inv():
+            return f"{_atom(e.arg)}^{{-1}}"
+        case f.Det():
+            return rf"\det {_argument(e.arg)}"
+        case f.Tr():
+            return rf"\tr {_argument(e.arg)}"
+        case f.Log():
+            inner = e.arg
+            return (
+                rf"\log {tex(inner) if isinstance(inner, f.Det) else _argument(inner)}"
+            )
+        case f.Mean():
+            return rf"{e.tex}\left[{tex(e.arg)}\right]"
+        case f.Block():
+            rows = r" \\ ".join(" & ".join(map(tex, row)) for row in e.rows)
+            return rf"\begin{{pmatrix}} {rows} \end{{pmatrix}}"
+    raise TypeError(f"no LaTeX for {type(e).__name__}")
+
+
+def _number(value):
+    if value.is_Rational and not value.is_Integer:
+        sign = "-" if value < 0 else ""
+        return rf"{sign}\tfrac{{{abs(value.p)}}}{{{value.q}}}"
+    return sympy.latex(value)
+
+
+def _atom(e):
+    """Parenthesised unless it is a single symbol."""
+    plain = isinstance(e, (f.Sym, f.Let, f.Eye, f.Block)) or (
+        isinstance(e, f.Const) and e.value.is_Symbol
+    )
+    return tex(e) if plain else rf"\left({tex(e)}\right)"
+
+
+def _argument(e):
+    return _atom(e)
+
+
+def _is_minus_one(e):
+    return isinstance(e, f.Const) and e.value == -1
+
+
+def _sum(terms):
+    out = tex(terms[0])
+    for term in terms[1:]:
+        body = tex(term)
+        out += f" {body}" if body.startswith("-") else f" + {body}"
+    return out
+
+
+def _product(factors, scalar):
+    sign = "-" if sum(map(_is_minus_one, factors)) % 2 else ""
+    factors = [x for x in factors if not _is_minus_one(x)]
+    below = [x.arg for x in factors if isinstance(x, f.Inv) and x.shape == f.SCALAR]
+    above = [x for x in factors if not (isinstance(x, f.Inv) and x.shape == f.SCALAR)]
+    numbers = [x for x in above if isinstance(x, f.Const) and x.value.is_number]
+    rest = [x for x in above if x not in numbers]
+    lead = " ".join(map(tex, numbers))
+    body = " ".join(_powers(rest))
+    if not below:
+        return sign + " ".join(part for part in (lead, body) if part)
+    denominator = (
+        " ".join(_factor(x) for x in below) if len(below) > 1 else tex(below[0])
+    )
+    if scalar or not rest:
+        return rf"{sign}{lead}\frac{{{body or '1'}}}{{{denominator}}}"
+    return rf"{sign}{lead}\tfrac{{1}}{{{denominator}}} {body}"
+
+
+def _powers(factors):
+    """Factors; one that repeats as a power."""
+    out = []
+    for x, group in itertools.groupby(factors):
+        count = len(list(group))
+        out.append(_factor(x) if count == 1 else f"{_factor(x)}^{count}")
+    return out
+
+
+def _factor(e):
+    needs = isinstance(e, f.Add) or (
+        isinstance(e, f.Const) and (e.value.is_Add or e.value.is_negative)
+    )
+    return rf"\left({tex(e)}\right)" if needs else tex(e)
+
+
+def step_tex(step):
+    """LaTeX of a step; a chained one begins with its relation."""
+    matrix = isinstance(step.lhs, f.Formula) and step.lhs.shape != f.SCALAR
+    relation = (LOEWNER if matrix else RELATIONS)[step.relation]
+    left, right = step.tex or (tex(step.lhs), tex(step.rhs))
+    if step.chained:
+        return rf"\quad {relation} {right}"
+    if visible(left) + visible(right) > LINE:
+        return (
+            rf"\begin{{aligned}} &{left} \\ &\quad {relation} {right} \end{{aligned}}"
+        )
+    return f"{left} {relation} {right}"
+
+
+def visible(text):
+    """Roughly how many symbols of a LaTeX formula are seen side by side."""
+    if r"\begin" in text:
+        return 0
+    return len(re.sub(r"\\(left|right|t?frac)|\\[A-Za-z]+|[{}^_\s]", "", text)) + len(
+        re.findall(r"\\(?!left|right|t?frac)[A-Za-z]+", text)
+    )
+
+
+def derivation_markdown(report):
+    """The steps as a table with reasons and verdicts, then checks and mutants."""
+    rows = []
+    if report.steps:
+        rows += ["| | step | because | decided |", "|---|:---|:---|:---|"]
+    for i, (step, outcome) in enumerate(report.steps, 1):
+        verdict = f"{outcome.kind} {MARK[outcome.ok]}"
+        rows.append(
+            rf"| {i} | $\displaystyle {step_tex(step)}$ | {step.because} | {verdict} |"
+        )
+    lines = ["\n".join(rows)] if rows else []
+    for check, outcome in report.checks:
+        limit = f"within {check.tolerance:g}" if check.tolerance else "exactly"
+        if outcome.kind == "Monte Carlo":
+            limit = f"z-score within {check.tolerance:g}"
+        if (
+            outcome.kind == RECORDED
+        ):  # what the limit limits differs from check to check
+            limit = "records not found, so not decided" if outcome.absent else ""
+        mark = "–" if outcome.absent else MARK[outcome.ok]
+        text = f"- {mark} {outcome.kind}: {check.name}"
+        lines.append(f"{text} ({limit})" if limit else text)
+    for what, kind in (("lines of the derivation", int), ("functions", str)):
+        names = [
+            m.name if o.ok else f"**NOT** {m.name}"
+            for m, o in report.mutants
+            if isinstance(m.of, kind) and not o.absent
+        ]
+        if names:
+            unique = " · ".join(dict.fromkeys(names))
+            lines.append(f"- wrong {what} that were rejected: {unique}")
+    head, bullets = lines[: bool(rows)], lines[bool(rows) :]
+    return "\n\n".join([*head, "\n".join(bullets)])

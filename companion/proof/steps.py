@@ -1,0 +1,264 @@
+"""Steps, checks and mutants: what a claim consists of, and how each is decided.
+
+A `Step` is lhs, relation, rhs and a reason. It is decided twice: by an exact procedure
+(normal forms in all dimensions, a certificate, or sympy on explicit matrices), and on
+random instances. It holds only if the procedure proves it and no instance contradicts.
+A `Check` is evidence by numbers about a public function of fimlib. A `Mutant` is a
+wrong version of either; it is rejected if the same machinery shows it false.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import sympy
+
+from companion.proof import formula as f
+from companion.proof.algebra import Algebra
+from companion.proof.numeric import compare
+from companion.proof.rules import Given, Rule, apply_rules, blocks_equal
+from companion.proof.scalars import is_zero, substitute
+from companion.proof.words import add, scale
+
+ALL = "all dimensions"
+GENERIC = "generic symbolic"
+CALCULUS = "calculus"
+NUMERIC = "numeric"
+MONTE_CARLO = "Monte Carlo"
+RECORDED = "recorded data"
+KINDS = (ALL, GENERIC, CALCULUS, NUMERIC, MONTE_CARLO, RECORDED)  # the strongest first
+
+
+class NotRecorded(Exception):
+    """The recorded numbers that a check reads are not part of this installation."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One line of a derivation.
+
+    `by` holds rules (for an equality) or one certificate, with rules (for an
+    inequality). For two sympy expressions `by` is empty: sympy decides.
+    """
+
+    lhs: Any
+    relation: str
+    rhs: Any
+    because: str
+    by: tuple = ()
+    chained: bool = False
+    tex: tuple = ()  # how the two sides of a sympy step are written, if not in full
+
+    def decide(self, rng):
+        if isinstance(self.lhs, (sympy.Basic, sympy.MatrixBase)):
+            return self._by_sympy(rng)
+        try:
+            proved, reason = self._prove(), "not provable by the reason given"
+        except Exception as error:  # whatever broke, nothing was proved
+            proved, reason = False, f"{type(error).__name__}: {error}"
+        try:
+            for premise in (r for r in self.by if isinstance(r, Given)):
+                if false := compare(premise.left, premise.right, "=", rng):
+                    return Outcome(False, ALL, f"a premise does not hold {false}")
+            counterexample = compare(self.lhs, self.rhs, self.relation, rng)
+        except Exception as error:  # no value to compare, so no second opinion
+            return Outcome(False, ALL, f"{type(error).__name__}: {error}")
+        if counterexample is not None:
+            return Outcome(False, ALL, f"false {counterexample}", refuted=True)
+        return Outcome(bool(proved), ALL, "" if proved else reason)
+
+    def _prove(self):
+        rules = tuple(r for r in self.by if isinstance(r, Rule))
+        certificates = [c for c in self.by if not isinstance(c, Rule)]
+        if self.relation == "=":
+            return equal(self.lhs, self.rhs, rules)
+        (certificate,) = certificates
+        ends = (self.lhs, self.rhs)
+        smaller, larger = ends if self.relation == "<=" else ends[::-1]
+        return certificate.prove(smaller, larger, rules)
+
+    def _by_sympy(self, rng):
+        if self.relation != "=":
+            raise ValueError("sympy steps are equalities")
+        gap = sympy.Matrix([self.lhs - self.rhs])
+        if all(is_zero(x) for x in gap):
+            return Outcome(True, GENERIC)
+        return Outcome(False, GENERIC, f"false: {gap[0]} is not 0", nonzero(gap, rng))
+
+
+def equal(lhs, rhs, rules=()):
+    """Are two formulas equal in every dimension, given the rules?"""
+    algebra = Algebra()
+    if isinstance(lhs, f.Block):
+        return blocks_equal(algebra, lhs, *rhs.factors)
+    algebra.pairs = pairs = apply_rules(rules, algebra)
+    if lhs.shape != rhs.shape:
+        raise TypeError(f"shapes {lhs.shape} and {rhs.shape} differ")
+    if lhs.shape == f.SCALAR:
+        gap = algebra.scalar(lhs) - algebra.scalar(rhs)
+        return is_zero(substitute(gap, pairs))
+    gap = add(algebra.matrix(lhs), scale(algebra.matrix(rhs), -1))
+    return all(is_zero(substitute(c, pairs)) for c in algebra.reduce(gap).values())
+
+
+def nonzero(matrix, rng):
+    """Does some entry differ from 0 at a random rational point?"""
+    point = {
+        s: sympy.Rational(int(rng.integers(1, 10**6)), 10**6 + 3)
+        for s in sorted(matrix.free_symbols, key=str)
+    }
+    return any(abs(x.subs(point).evalf(30)) > 1e-20 for x in matrix)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Whether an item holds; `refuted` if it was shown false, not merely unproved.
+
+    `absent`: neither, since the recorded numbers to decide it from are not here.
+    """
+
+    ok: bool
+    kind: str
+    detail: str = ""
+    refuted: bool = False
+    absent: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A later line of a chain: relation, right-hand side, reason, rules."""
+
+    relation: str
+    rhs: Any
+    because: str
+    by: tuple
+
+
+def eq(rhs, because, *by):
+    return Line("=", rhs, because, by)
+
+
+def le(rhs, because, *by):
+    return Line("<=", rhs, because, by)
+
+
+def ge(rhs, because, *by):
+    return Line(">=", rhs, because, by)
+
+
+def chain(start, *lines):
+    """Steps start R1 rhs1, rhs1 R2 rhs2, ..."""
+    steps, left = [], start
+    for i, line in enumerate(lines):
+        steps.append(
+            Step(left, line.relation, line.rhs, line.because, line.by, chained=i > 0)
+        )
+        left = line.rhs
+    return steps
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """Evidence by numbers about `subject`, a public function of fimlib.
+
+    `test(subject, rng)` returns the worst residual (already divided by its scale, or a
+    z-score for Monte Carlo); the check holds if that is finite and at most `tolerance`.
+    """
+
+    name: str
+    subject: Callable
+    test: Callable
+    tolerance: float
+    kind: str = NUMERIC
+
+    def decide(self, rng):
+        try:
+            residual = float(self.test(self.subject, rng))
+        except NotRecorded as missing:
+            return Outcome(
+                False, self.kind, f"records not found: {missing}", False, True
+            )
+        except Exception as error:  # whatever broke, the check has not held
+            return Outcome(False, self.kind, f"{type(error).__name__}: {error}")
+        ok = bool(np.isfinite(residual) and residual <= self.tolerance)
+        word = "z-score" if self.kind == MONTE_CARLO else "worst residual"
+        detail = f"{word} {residual:.2g}, allowed {self.tolerance:g}"
+        return Outcome(ok, self.kind, detail, refuted=not ok)
+
+
+@dataclass(frozen=True, eq=False)
+class Mutant:
+    """A plausible wrong version, named after the error: "dropped 1/2".
+
+    `of` is the number of a step (from 1) or the name of a check; `wrong` is the wrong
+    right-hand side, or the wrong function.
+    """
+
+    name: str
+    of: int | str
+    wrong: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Derivation:
+    """The steps, checks and mutants of one claim."""
+
+    steps: list = field(default_factory=list)
+    checks: list = field(default_factory=list)
+    mutants: list = field(default_factory=list)
+
+    def target(self, mutant):
+        """The mutated step or check."""
+        if isinstance(mutant.of, int):
+            return replace(self.steps[mutant.of - 1], rhs=mutant.wrong)
+        (check,) = [c for c in self.checks if c.name == mutant.of]
+        return replace(check, subject=mutant.wrong)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Outcomes of a run: (item, outcome) pairs.
+
+    A mutant is ok if it was shown false: one that merely failed to be proved, or that
+    raised an error, says nothing about the check.
+    """
+
+    steps: list
+    checks: list
+    mutants: list
+
+    @property
+    def ok(self):
+        has_evidence = bool(self.steps or self.checks)
+        everything = [*self.steps, *self.checks, *self.mutants]
+        return has_evidence and all(o.ok or o.absent for _, o in everything)
+
+    @property
+    def absent(self):
+        """Whether a recorded number is missing, so that something was not decided."""
+        return any(o.absent for _, o in (*self.checks, *self.mutants))
+
+
+def generator(name):
+    """A generator that depends on the name alone: a claim's numbers never move."""
+    return np.random.default_rng(zlib.crc32(name.encode()))
+
+
+def run(derivation, name):
+    """Decide every step, check and mutant of a derivation."""
+
+    def outcome(item, tag):
+        return item.decide(generator(f"{name} {tag}"))
+
+    steps = [(s, outcome(s, f"step {i}")) for i, s in enumerate(derivation.steps)]
+    checks = [(c, outcome(c, c.name)) for c in derivation.checks]
+    mutants = []
+    for m in derivation.mutants:
+        tag = f"step {m.of - 1}" if isinstance(m.of, int) else m.of
+        o = outcome(derivation.target(m), tag)
+        mutants.append((m, replace(o, ok=o.refuted)))
+    return Report(steps, checks, mutants)

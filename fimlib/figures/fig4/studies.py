@@ -1,0 +1,403 @@
+"""Smaller questions about Figure 4, each with a record of its own.
+
+rank: what an ensemble of L members knows of batches longer than its rank.
+redundancy: how much of what BALD's top k promise one by one is promised twice.
+bald: whether top-k BALD beats uniform draws, against the size of its batches.
+All start from the labelled sets with which the splits of ``fig4`` start.
+"""
+
+import dataclasses
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fimlib import linalg
+from fimlib.figures import records
+from fimlib.figures.fig4 import choose, mlp, sets, unit
+from fimlib.figures.fig4.kernels import ensemble_features
+from fimlib.figures.fig4.protocol import REDUCED, protocol_for
+from fimlib.figures.fig4.unit import State
+from fimlib.figures.units import Work, fixed_threads, progress_bars
+
+NAME = "fig4-studies"
+_MEMBERS = 20  # networks that predict at once: their hidden layers fill the memory
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the studies depend on besides the protocol of the main run."""
+
+    rank_data: tuple = ("fried", "protein")
+    rank_splits: tuple = (0, 1, 2)
+    members: tuple = (3, 5, 10, 20, 50)
+    reference: int = 100  # members that choose, and as many others that value
+    groups: int = 5  # at most: disjoint groups of L members
+    batches: tuple = (4, 9, 16, 32, 64)
+    noises: tuple = (1e-3, 0.1)  # standard deviations that value a batch
+    draws: int = 20  # random batches
+    redundancy_data: tuple = REDUCED
+    redundancy_splits: tuple = (0, 1, 2)
+    bald_data: tuple = ("fried", "protein")
+    bald_splits: tuple = (0, 1, 2, 3, 4)
+    sizes: tuple = (8, 16, 32, 64, 128)
+    acquired: int = 128  # labels in all, whatever the size of a batch
+    judges: int = 10  # networks trained with the labels, in place of one
+    revision: int = 1  # raised when the code changes what the numbers mean
+
+
+def run(
+    data=None,
+    seeds=None,
+    out=None,
+    *,
+    protocol="reduced",
+    studies=None,
+    work="runs",
+    progress=True,
+    settings=None,
+    **changes,
+):
+    """Make the records ``fig4-STUDY.csv`` in folder ``out``; the last one's path.
+
+    data, seeds: names of sets and numbers of splits, in place of those of ``settings``.
+    studies: some of rank, redundancy and bald. ``changes`` replace fields of
+    ``Protocol``. Raises ValueError for other names, before anything is computed.
+    """
+    protocol = protocol_for(protocol, **changes)
+    settings = _restricted(settings or Settings(), data, seeds)
+    chosen = tuple(studies or STUDIES)
+    for name in chosen:
+        if name not in STUDIES:
+            raise ValueError(f"no study {name!r}; there are {', '.join(STUDIES)}")
+    bars = progress_bars(progress)
+    key = records.sha256(repr((protocol.numbers(), settings)).encode())[:8]
+    folder = Work(Path(work) / f"{NAME}-{key}")
+    for name in chosen:
+        study, units_of = STUDIES[name]
+        units = units_of(protocol, settings)
+        found = []
+        with fixed_threads(protocol.threads), bars(name, len(units), 0) as bar:
+            for one in units:
+                compute = functools.partial(study, *one, protocol, settings)
+                path = "/".join(map(str, (name, *one)))
+                found.append(folder.unit(path, compute))
+                bar.update()
+        path = Path(out or "figures/data") / f"fig4-{name}.csv"
+        _write(path, units, found, protocol, settings)
+    return path
+
+
+def _restricted(settings, data, seeds):
+    """The settings with these data sets and splits, where they are given."""
+    if isinstance(data, str):
+        data = tuple(map(sets.canonical, data.split(",")))
+    if data is not None:
+        settings = dataclasses.replace(
+            settings, rank_data=data, redundancy_data=data, bald_data=data
+        )
+    if seeds is not None:
+        seeds = tuple(seeds)
+        settings = dataclasses.replace(
+            settings, rank_splits=seeds, redundancy_splits=seeds, bald_splits=seeds
+        )
+    return settings
+
+
+def _write(path, units, found, protocol, settings):
+    columns = {
+        name: np.concatenate([arrays[name] for arrays in found])
+        for name in found[0]
+        if name != "seconds"
+    }
+    names = list(dict.fromkeys(name for name, *_ in units))
+    about = {
+        "experiment": NAME,
+        "command": f"fimlib run {NAME}",
+        "protocol": protocol.numbers(),
+        "settings": dataclasses.asdict(settings),
+        "data": {name: sets.load(name).digest for name in names},
+        "core_seconds": round(sum(float(arrays["seconds"]) for arrays in found), 1),
+        **records.environment(protocol.threads),
+    }
+    records.write_record(path, columns, about)
+
+
+def _columns(rows, **same):
+    """Rows (dicts with the same keys) as columns, what they share in front."""
+    found = {key: np.full(len(rows), value) for key, value in same.items()}
+    return found | {key: np.array([row[key] for row in rows]) for key in rows[0]}
+
+
+def joint(features, noise):
+    """½ log det(I + k / noise^2) in nats of the first 1, ..., K of features (K, d).
+
+    What the labels of the first j rows tell together, j = 1..K (T44).
+    """
+    features = torch.as_tensor(features, dtype=torch.float64) / noise
+    gram = features @ features.mT
+    gram.diagonal().add_(1.0)
+    return linalg.cholesky(gram).diagonal().log().cumsum(0)
+
+
+# --- rank ------------------------------------------------------------------------
+
+
+def rank(name, split, protocol, settings):
+    """Batches that L members choose, valued by members that took no part.
+
+    value, filled, uniform, greedy: joint information of the batch by the other
+    ``reference`` members, of its first L - 1 with random examples after them, of random
+    examples, and of the batch that the others would choose themselves (at the
+    protocol's noise, valued at that of column noise). gain,
+    gain_finer: what the batch's last example adds by the L members that chose it, and
+    the same with a tenth of the noise.
+    """
+    state = State(sets.load(name), split, protocol)
+    stack = _ensemble(state, 2 * settings.reference, protocol)
+    outputs = _predict(stack, state.pairs("pool")[0])
+    choosers, others = outputs.split(settings.reference)
+    others = ensemble_features(others)
+    longest, noise = max(settings.batches), protocol.noise
+    zero = torch.zeros(1, dtype=torch.float64)
+    generator = state.stream("study draws", 0)
+    draws = [
+        torch.randperm(len(others), generator=generator)[:longest]
+        for _ in range(settings.draws)
+    ]
+    best = choose.choose("batch-bald", others, None, longest, noise=noise).indices
+    rows = []
+    for members in settings.members:
+        for group in range(min(settings.groups, settings.reference // members)):
+            own = ensemble_features(choosers[group * members :][:members])
+            chosen = choose.choose("batch-bald", own, None, longest, noise=noise)
+            filled = [_filled(chosen.indices, members - 1, draw) for draw in draws]
+            gains = {
+                "gain": joint(own[chosen.indices], noise).diff(prepend=zero),
+                "gain_finer": joint(own[chosen.indices], noise / 10).diff(prepend=zero),
+            }
+            for valued in settings.noises:
+                found = {
+                    "value": joint(others[chosen.indices], valued),
+                    "filled": _mean_joint(others, filled, valued),
+                    "uniform": _mean_joint(others, draws, valued),
+                    "greedy": joint(others[best], valued),
+                    **gains,
+                }
+                rows += [
+                    {"members": members, "group": group, "noise": valued, "batch": size}
+                    | {key: values[size - 1] for key, values in found.items()}
+                    for size in settings.batches
+                ]
+    return _columns(rows, data=name, split=split)
+
+
+def _ensemble(state, members, protocol):
+    """Networks of this study: streams of their own, so none is one of the sweep's."""
+    generators = [state.stream("study network", i) for i in range(members)]
+    pairs = [
+        tuple(part[None] for part in state.pairs(name))
+        for name in ("train", "validation")
+    ]
+    return mlp.fit(*pairs, generators, protocol.training())
+
+
+def _predict(stack, inputs):
+    parts = [
+        stack[start : start + _MEMBERS].predict(inputs)
+        for start in range(0, len(stack), _MEMBERS)
+    ]
+    return torch.cat(parts).double()
+
+
+def _mean_joint(features, batches, noise):
+    return torch.stack([joint(features[batch], noise) for batch in batches]).mean(0)
+
+
+def _filled(indices, count, draw):
+    """The first ``count`` indices, then those of a random batch, none twice."""
+    head = indices[:count]
+    tail = draw[~torch.isin(draw, head)]
+    return torch.cat([head, tail])[: len(indices)]
+
+
+def _rank_units(_, settings):
+    return [(d, s) for d in settings.rank_data for s in settings.rank_splits]
+
+
+# --- redundancy ------------------------------------------------------------------
+
+
+def redundancy(name, split, protocol, settings):
+    """What a first batch tells together, and one by one, by the kernel of BatchBALD.
+
+    For BALD's top k, a greedy and random batches: together, alone (nats), and nearest,
+    the mean over the batch of the largest correlation with another of it.
+    """
+    state = State(sets.load(name), split, protocol)
+    stack = unit._trained([state], protocol.members, 0, protocol)
+    sizes = [size for size in settings.sizes if size <= len(state.parts["pool"])]
+    longest, rows = max(sizes), []
+    for kernel in choose.KERNELS:
+        pool = first_features(state, stack, "batch-bald", kernel, protocol).pool
+        batches = {
+            method: choose.choose(
+                method,
+                first_features(state, stack, method, kernel, protocol).pool,
+                None,
+                longest,
+                noise=protocol.noise,
+            ).indices
+            for method in ("bald", "batch-bald")
+        }
+        generator = state.stream("study draws", 0)
+        draws = [
+            torch.randperm(len(pool), generator=generator)[:longest]
+            for _ in range(settings.draws)
+        ]
+        for method, found in {
+            **{method: [batch] for method, batch in batches.items()},
+            "uniform": draws,
+        }.items():
+            for size in sizes:
+                values = [
+                    _shared(pool[batch[:size]], protocol.noise) for batch in found
+                ]
+                together, alone, nearest = np.mean(values, axis=0)
+                rows.append({
+                    "kernel": kernel, "method": method, "batch": size,
+                    "together": together, "alone": alone, "nearest": nearest,
+                })  # fmt: skip
+    return _columns(rows, data=name, split=split)
+
+
+def first_features(state, stack, method, kernel, protocol):
+    """The features by which the sweep's unit chooses its first batch."""
+    inputs, targets = state.pairs("train")
+    return choose.features(
+        method, kernel, stack, state.pairs("pool")[0], inputs,
+        state.stream(f"{method}/{kernel}", 0), protocol.width, protocol.noise, targets,
+    )  # fmt: skip
+
+
+def _shared(features, noise):
+    """(joint information, sum of single ones, mean of the largest correlations)."""
+    gram = features @ features.mT
+    sizes = gram.diagonal().sqrt()
+    correlation = gram / (sizes[:, None] * sizes).clamp_min(1e-300)
+    correlation.fill_diagonal_(-1.0)
+    alone = (gram.diagonal() / noise**2).log1p().sum() / 2
+    nearest = correlation.max(1).values.mean()
+    return float(joint(features, noise)[-1]), float(alone), float(nearest)
+
+
+def _redundancy_units(_, settings):
+    return [
+        (d, s) for d in settings.redundancy_data for s in settings.redundancy_splits
+    ]
+
+
+# --- bald ------------------------------------------------------------------------
+
+
+def bald(name, method, size, protocol, settings):
+    """Log RMSE after ``acquired`` labels, chosen ``size`` at a time by one network.
+
+    Of ``judges`` networks trained anew with the labels, over members and points.
+    """
+    data = sets.load(name)
+    own = dataclasses.replace(protocol, batch=size, steps=settings.acquired // size)
+    kernel = "none" if method == "uniform" else "white-box"
+    found = unit.run_units(name, data.digest, method, kernel, settings.bald_splits, own)
+    states = []
+    for split, arrays in found.items():
+        state = State(data, split, own)
+        chosen = torch.from_numpy(arrays["indices"].ravel())
+        state.label(torch.isin(state.parts["pool"], chosen).nonzero()[:, 0])
+        states.append(state)
+    members = settings.judges
+    # A step that no run has: the judges are not the networks that chose.
+    stack = unit._trained(states, members, protocol.steps + settings.acquired, own)
+    rows = []
+    for i, state in enumerate(states):
+        inputs, targets = state.pairs("test")
+        part = stack[i * members : (i + 1) * members]
+        error = part.predict(inputs).double() - targets
+        rows.append({
+            "split": state.split,
+            "labels": len(state.parts["train"]),
+            "log_rmse": float(error.square().mean().sqrt().log()),
+        })  # fmt: skip
+    return _columns(rows, data=name, method=method, batch=size)
+
+
+def _bald_units(_, settings):
+    for size in settings.sizes:
+        if settings.acquired % size:
+            raise ValueError(
+                f"sizes must divide acquired = {settings.acquired}, got {size}"
+            )
+    return [
+        (name, method, size)
+        for name in settings.bald_data
+        for method, sizes in (
+            ("uniform", (settings.acquired,)),
+            ("bald", settings.sizes),
+        )
+        for size in sizes
+    ]
+
+
+STUDIES = {
+    "rank": (rank, _rank_units),
+    "redundancy": (redundancy, _redundancy_units),
+    "bald": (bald, _bald_units),
+}
+
+
+# --- the networks of one first batch ---------------------------------------------
+
+
+def save_live(path, name="fried", split=0, protocol=None):
+    """Keep the networks with which a split of the sweep chooses its first batch.
+
+    As float32 arrays weight0, bias0, ...: all members, of which the white box is the
+    first. What a batch needs besides, the data, is generated.
+    """
+    protocol = protocol or protocol_for("reduced")
+    with fixed_threads(protocol.threads):
+        state = State(sets.load(name), split, protocol)
+        stack = unit._trained([state], protocol.members, 0, protocol)
+    arrays = {f"weight{i}": part.numpy() for i, part in enumerate(stack.weights)}
+    arrays |= {f"bias{i}": part.numpy() for i, part in enumerate(stack.biases)}
+    return records.write_npz(path, **arrays)
+
+
+def load_live(path):
+    """The `Stack` that ``save_live`` kept."""
+    arrays = {k: torch.from_numpy(v) for k, v in records.read_npz(path).items()}
+    layers = range(len(arrays) // 2)
+    return mlp.Stack(*(
+        [arrays[f"{part}{i}"] for i in layers] for part in ("weight", "bias")
+    ))  # fmt: skip
+
+
+def first_batch(state, stack, method, kernel, protocol):
+    """Places in the data of a unit's first batch, and how many lead it for sure.
+
+    Choices that gain less than a billionth of the largest gain go by rounding: they
+    differ between processors, as do those that follow them.
+    """
+    generator = state.stream(f"{method}/{kernel}", 0)
+    inputs, targets = state.pairs("train")
+    found = choose.features(
+        method, kernel, stack, state.pairs("pool")[0], inputs, generator,
+        protocol.width, protocol.noise, targets,
+    )  # fmt: skip
+    chosen = choose.choose(
+        method, found.pool, found.train, protocol.batch, generator, protocol.noise
+    )
+    clear = chosen.gains > 1e-9 * chosen.gains.max()
+    return state.parts["pool"][chosen.indices], int(clear.long().cumprod(0).sum())

@@ -1,0 +1,313 @@
+"""Figure 4's sweep: units spread over processes or a cluster, kept one by one.
+
+Whoever runs ``sweep`` writes every file. A worker gets a task (some splits of one data
+set, method and kernel, trained in step) and returns arrays, so that a kill loses what
+is being computed and nothing else, and workers need no shared disk.
+"""
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from fimlib.figures import records
+from fimlib.figures.fig4 import sets
+from fimlib.figures.fig4.choose import METHODS
+from fimlib.figures.fig4.protocol import arms, protocol_for
+from fimlib.figures.fig4.unit import run_units
+from fimlib.figures.units import Work, progress_bars
+
+BACKENDS = ("loky", "dask")
+_CONNECT_SECONDS = 10
+_TRAINING = {"black-box": 10, "white-box": 1, "none": 1}  # relative cost, for the order
+
+
+class Unit(NamedTuple):
+    """One data set, method, kernel and split."""
+
+    data: str
+    method: str
+    kernel: str
+    split: int
+
+    def path(self):
+        return f"{self.data}/{self.method}/{self.kernel}/{self.split}"
+
+
+def sweep(
+    data=None,
+    seeds=None,
+    *,
+    protocol="reduced",
+    methods=None,
+    backend="loky",
+    scheduler=None,
+    jobs=None,
+    together=5,
+    work=None,
+    out=None,
+    progress=True,
+    **settings,
+):
+    """Make the record ``fig4-PROTOCOL.csv`` in folder ``out``; its path is returned.
+
+    Finished units in folder ``work`` are not done again. data, methods, seeds: names,
+    and numbers of splits, all of the protocol's by default. together: splits that are
+    trained as one batched model.
+    backend "dask" sends tasks to the scheduler at address ``scheduler``, or to a
+    cluster of ``jobs`` processes of its own. ``settings`` replace fields of
+    ``Protocol``. Raises ValueError, before anything is written, for unknown names, for
+    a ``work`` or ``out`` that holds another protocol, and where no scheduler answers.
+    """
+    plan = Plan(protocol_for(protocol, **settings), data, seeds, methods)
+    _check_backend(backend, scheduler, jobs)
+    work = Path(work or f"runs/fig4-{plan.protocol.name}")
+    path = Path(out or "figures/data") / f"fig4-{plan.protocol.name}.csv"
+    digests = {name: sets.load(name).digest for name in plan.data}
+    _check_record(path, plan)
+    _check_folder(work, plan.protocol)
+    store = Work(work)
+    missing = [u for u in plan.units() if not (work / f"{u.path()}.npz").exists()]
+    tasks = plan.tasks(missing, together)
+    with _parallel(backend, scheduler, jobs, len(tasks)) as parallel:
+        bars = progress_bars(progress)
+        with bars("units", len(plan.units()), len(plan.units()) - len(missing)) as bar:
+            for task, found in parallel(
+                _call(task, digests[task[0]], plan.protocol) for task in tasks
+            ):
+                for split, arrays in found.items():
+                    store.save(Unit(*task[:3], split).path(), **arrays)
+                    bar.update()
+    return _write(path, plan, store, digests, backend)
+
+
+@dataclasses.dataclass
+class Plan:
+    """What is asked for: a protocol, and the data sets, splits and methods of it."""
+
+    protocol: object
+    data: tuple = None
+    splits: tuple = None
+    methods: tuple = None
+
+    def __post_init__(self):
+        self.data = _named(self.data or self.protocol.data, sets.NAMES, "data set")
+        self.methods = _named(self.methods or METHODS, METHODS, "method")
+        count = range(self.protocol.splits)
+        self.splits = tuple(count if self.splits is None else self.splits)
+        if not self.splits or min(self.splits) < 0:
+            raise ValueError(f"seeds must be 0 or more, got {self.splits}")
+
+    def units(self):
+        return [
+            Unit(data, method, kernel, split)
+            for data in self.data
+            for method, kernel in arms(self.methods)
+            for split in self.splits
+        ]
+
+    def tasks(self, missing, together):
+        """The units as (data, method, kernel, splits), the long ones first."""
+        groups = {}
+        for unit in missing:
+            groups.setdefault(unit[:3], []).append(unit.split)
+        tasks = [
+            (*key, tuple(splits[start : start + together]))
+            for key, splits in groups.items()
+            for start in range(0, len(splits), together)
+        ]
+        return sorted(tasks, key=lambda task: -_TRAINING[task[2]])
+
+
+def _named(names, known, what):
+    names = (names,) if isinstance(names, str) else tuple(names)
+    for name in names:
+        if name not in known:
+            raise ValueError(f"no {what} {name!r}; there are {', '.join(known)}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"a {what} is named twice: {', '.join(names)}")
+    return names
+
+
+def _call(task, digest, protocol):
+    from joblib import delayed
+
+    return delayed(_run_task)(task, digest, protocol)
+
+
+def _run_task(task, digest, protocol):
+    name, method, kernel, splits = task
+    return task, run_units(name, digest, method, kernel, splits, protocol)
+
+
+def _check_folder(work, protocol):
+    """The folder's protocol, written at its first use, must be this one."""
+    ours = {**protocol.numbers(), "torch": torch.__version__}
+    path = work / "protocol.json"
+    if not path.exists():
+        if work.exists() and any(work.iterdir()):
+            raise ValueError(
+                f"{work} is not empty and has no protocol.json: name another folder"
+            )
+        records.write_json(path, ours)
+        return
+    theirs = records.read_json(path)
+    _refuse_difference(theirs, ours, work, "another folder")
+
+
+def _check_record(path, plan):
+    """A record may be replaced by one of its own protocol that has no less."""
+    if not path.exists() or not records.run_path(path).exists():
+        return
+    old = records.read_json(records.run_path(path))
+    _refuse_difference(
+        old.get("protocol", {}), plan.protocol.numbers(), path, "another folder (out)"
+    )
+    ours = {name: list(getattr(plan, name)) for name in ("data", "methods", "splits")}
+    for name, values in ours.items():
+        lost = [v for v in old.get(name, ()) if v not in values]
+        if lost:
+            raise ValueError(
+                f"{path} also holds {name} {', '.join(map(str, lost))}, which this run "
+                "leaves out: name another folder (out)"
+            )
+
+
+def _refuse_difference(theirs, ours, path, remedy):
+    for name, value in ours.items():
+        if theirs.get(name) != value:
+            raise ValueError(
+                f"{path} is of another protocol: {name} is {theirs.get(name)!r} there "
+                f"and {value!r} here; name {remedy}"
+            )
+
+
+def _check_backend(backend, scheduler, jobs):
+    if backend not in BACKENDS:
+        raise ValueError(f"no backend {backend!r}; there are {', '.join(BACKENDS)}")
+    if scheduler is not None and backend != "dask":
+        raise ValueError("a scheduler is for backend dask")
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}")
+
+
+@contextlib.contextmanager
+def _parallel(backend, scheduler, jobs, count):
+    """What runs calls and yields their results as they come."""
+    from joblib import Parallel, cpu_count, parallel_config
+
+    jobs = jobs or cpu_count(only_physical_cores=False)
+    options = {"return_as": "generator_unordered", "batch_size": 1}
+    if not count:
+        yield list
+    elif backend == "loky":
+        yield Parallel(n_jobs=min(jobs, count), backend="loky", **options)
+    else:
+        with _client(scheduler, jobs), parallel_config("dask"):
+            yield Parallel(n_jobs=-1, **options)
+
+
+@contextlib.contextmanager
+def _client(scheduler, jobs):
+    """A Dask client: of the scheduler, or of a local cluster of ``jobs`` processes."""
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise ValueError(
+            "backend dask needs the package distributed: pip install 'fimlib[dask]'"
+        ) from None
+    if scheduler is None:
+        with (
+            LocalCluster(
+                n_workers=jobs, threads_per_worker=1, dashboard_address=None
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
+        return
+    try:
+        client = Client(scheduler, timeout=_CONNECT_SECONDS)
+    except (OSError, ValueError, TimeoutError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"no Dask scheduler answers at {scheduler}: {why}") from None
+    with client:
+        yield client
+
+
+def _write(path, plan, store, digests, backend):
+    units = plan.units()
+    found = [store.load(unit.path()) for unit in units]
+    steps = np.arange(plan.protocol.steps + 1)
+    columns = {
+        name: np.repeat([getattr(unit, name) for unit in units], len(steps))
+        for name in Unit._fields
+    }
+    columns["step"] = np.tile(steps, len(units))
+    columns["labels"] = plan.protocol.initial + plan.protocol.batch * columns["step"]
+    for name in ("log_rmse", "log_rmse_mean"):
+        columns[name] = np.concatenate([arrays[name] for arrays in found])
+    about = _describe(plan, units, found, digests)
+    records.write_npz(
+        batches_path(path),
+        **{
+            unit.path(): arrays["indices"]
+            for unit, arrays in zip(units, found, strict=True)
+        },
+    )
+    return records.write_record(path, columns, about)
+
+
+def batches_path(path):
+    """Where the chosen examples behind the record ``NAME.csv`` lie."""
+    return Path(path).with_name(f"{Path(path).stem}-batches.npz")
+
+
+def _describe(plan, units, found, digests):
+    """What stands in the run.json: nothing in it names the machine."""
+    data = []
+    for name in plan.data:
+        loaded = sets.load(name)
+        rows, width = loaded.inputs.shape
+        data.append(
+            {
+                "name": name, "rows": rows, "columns": width, "source": loaded.source,
+                "sha256": digests[name], "note": loaded.note,
+            }
+        )  # fmt: skip
+    costs = []
+    for method, kernel in arms(plan.methods):
+        mine = [
+            f for u, f in zip(units, found, strict=True) if u[1:3] == (method, kernel)
+        ]
+        costs.append(
+            {
+                "method": method,
+                "kernel": kernel,
+                "select_seconds": _median(mine, "select_seconds"),
+                "train_seconds": _median(mine, "train_seconds"),
+                "filled_batches": int(sum(f["filled"].sum() for f in mine)),
+                "batches": int(sum(f["filled"].size for f in mine)),
+            }
+        )
+    total = sum(
+        float(f["train_seconds"].sum() + f["select_seconds"].sum()) for f in found
+    )
+    return {
+        "experiment": "fig4",
+        "command": f"fimlib run fig4 --protocol {plan.protocol.name}",
+        "protocol": plan.protocol.numbers(),
+        "data": list(plan.data),
+        "methods": list(plan.methods),
+        "splits": list(plan.splits),
+        "sets": data,
+        "costs": costs,
+        "core_seconds": round(total, 1),
+        **records.environment(plan.protocol.threads),
+    }
+
+
+def _median(found, name):
+    return round(float(np.median(np.concatenate([f[name] for f in found]))), 4)

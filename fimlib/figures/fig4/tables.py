@@ -1,0 +1,348 @@
+"""Figure 4's numbers: improvements over uniform draws, with errors, from a record.
+
+A split is one draw of everything: labelled set, pool, test set and networks. All
+methods share it, so what is averaged over splits is a difference within a split, and
+its error is that of paired differences.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import rankdata
+from scipy.stats import t as student
+
+from fimlib.figures.agreement import spearman
+from fimlib.figures.fig4 import sets
+from fimlib.figures.records import Record, RecordError
+
+NAMES = {
+    "bald": "BALD",
+    "batch-bald": "BatchBALD",
+    "bait": "BAIT",
+    "acs-fw": "ACS-FW",
+    "core-set": "Core-Set",
+    "badge": "BADGE",
+    "lcmd": "LCMD",
+}
+FORMS = ("avg", "last")
+_RESAMPLES = 2000
+
+
+class Estimate(NamedTuple):
+    """A mean, its standard error, and that error's degrees of freedom."""
+
+    mean: float
+    error: float
+    freedom: float
+
+    @property
+    def margin(self):
+        """Half the width of the 95 % interval, by Student's t."""
+        return float(student.ppf(0.975, self.freedom) * self.error)
+
+    @property
+    def clear(self):
+        """Whether the interval leaves out 0."""
+        return abs(self.mean) > self.margin
+
+    def __str__(self):
+        """As "0.142 ± 0.012": the 95 % interval."""
+        return f"{self.mean + 0.0:.3f} ± {self.margin:.3f}"
+
+
+def estimate(values):
+    """Mean of values (S,) of S >= 2 splits, an `Estimate`.
+
+    Raises ValueError for a single split, of which no error is known.
+    """
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        raise ValueError(f"an error needs at least 2 splits, got {len(values)}")
+    error = values.std(ddof=1) / len(values) ** 0.5
+    return Estimate(float(values.mean()), float(error), len(values) - 1.0)
+
+
+def mean_of(estimates):
+    """The mean of independent estimates; degrees of freedom by Satterthwaite's rule."""
+    variances = np.array([one.error**2 for one in estimates])
+    freedom = np.array([one.freedom for one in estimates])
+    spread = (variances**2 / freedom).sum()
+    return Estimate(
+        float(np.mean([one.mean for one in estimates])),
+        float(np.sqrt(variances.sum()) / len(variances)),
+        float(variances.sum() ** 2 / spread if spread else freedom.sum()),
+    )
+
+
+def scores(record, form="avg", column="log_rmse"):
+    """Log RMSE (S,) of each (data, method, kernel), splits in ascending order.
+
+    "avg": the mean over the steps after a first batch, as in the published caption;
+    "last": the last step's. Raises ValueError for another form.
+    """
+    if form not in FORMS:
+        raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}")
+    first = 1 if form == "avg" else record["step"].max()
+    kept = record["step"] >= first
+    keys = list(
+        zip(
+            *(record[name][kept].tolist() for name in ("data", "method", "kernel")),
+            strict=True,
+        )
+    )
+    splits, values = record["split"][kept], record[column][kept]
+    found = {}
+    for key, split, value in zip(keys, splits.tolist(), values.tolist(), strict=True):
+        found.setdefault(key, {}).setdefault(split, []).append(value)
+    counts = {tuple(sorted(of)) for of in found.values()}
+    if len(counts) > 1:
+        raise RecordError(f"{record.name!r} has not the same splits for all methods")
+    return {
+        key: np.array([np.mean(of[split]) for split in sorted(of)])
+        for key, of in found.items()
+    }
+
+
+def data_sets(record):
+    """The names of the data sets, in the record's order."""
+    return list(dict.fromkeys(record["data"].tolist()))
+
+
+def methods(record):
+    """The methods but for uniform draws, in the record's order."""
+    found = dict.fromkeys(record["method"].tolist())
+    return [name for name in found if name != "uniform"]
+
+
+def curve(record, data, method, kernel, column="log_rmse"):
+    """(labels, log RMSE) of a learning curve: the mean over splits, step by step."""
+    mine = record.where("data", data).where("method", method).where("kernel", kernel)
+    labels = np.unique(mine["labels"])
+    return labels, np.array([mine.where("labels", n)[column].mean() for n in labels])
+
+
+def improvements(record, form="avg", column="log_rmse"):
+    """Log RMSE of uniform draws less that of a method, split by split.
+
+    (data, method) to a pair of arrays (S,): white box, black box. Above 0 the method is
+    better, by the factor exp(-improvement) in RMSE (T40).
+    """
+    found = scores(record, form, column)
+    return {
+        (data, method): tuple(
+            found[data, "uniform", "none"] - found[data, method, kernel]
+            for kernel in ("white-box", "black-box")
+        )
+        for data in data_sets(record)
+        for method in methods(record)
+    }
+
+
+def dots(record, method, form="avg", column="log_rmse"):
+    """A panel's dots: data set to (white, black), each an `Estimate`."""
+    found = improvements(record, form, column)
+    return {
+        data: tuple(map(estimate, found[data, method])) for data in data_sets(record)
+    }
+
+
+def star(record, method, form="avg", column="log_rmse"):
+    """A panel's star, (white, black): the mean over the data sets.
+
+    Its error is that of the splits alone: these sets are what the mean is of.
+    """
+    found = dots(record, method, form, column).values()
+    return tuple(mean_of(list(axis)) for axis in zip(*found, strict=True))
+
+
+def gaps(record, method, form="avg", column="log_rmse"):
+    """Black box less white box, data set to `Estimate`: the height above the diagonal.
+
+    Uniform draws cancel, so its error is smaller than those of the two improvements.
+    """
+    found = improvements(record, form, column)
+    return {
+        data: estimate(found[data, method][1] - found[data, method][0])
+        for data in data_sets(record)
+    }
+
+
+def star_table(record, form="avg", column="log_rmse"):
+    """A row a method: both improvements, their difference, and who wins where.
+
+    "black ahead" counts the data sets on which the black box is better, "clearly" and
+    "clearly behind" those where the 95 % interval leaves out 0. "over sets" is the
+    difference's standard error if the data sets were drawn from many.
+    """
+    rows = []
+    for method in methods(record):
+        white, black = star(record, method, form, column)
+        found = list(gaps(record, method, form, column).values())
+        rows.append({
+            "method": NAMES[method],
+            "white box": white,
+            "black box": black,
+            "black - white": mean_of(found),
+            "over sets": estimate([gap.mean for gap in found]).error,
+            "black ahead": sum(gap.mean > 0 for gap in found),
+            "clearly": sum(gap.clear and gap.mean > 0 for gap in found),
+            "clearly behind": sum(gap.clear and gap.mean < 0 for gap in found),
+        })  # fmt: skip
+    return {key: [row[key] for row in rows] for key in rows[0]}
+
+
+def win_counts(record, form="avg", column="log_rmse"):
+    """Over all dots: how many there are, above the diagonal, and clearly off it."""
+    found = [
+        gap
+        for method in methods(record)
+        for gap in gaps(record, method, form, column).values()
+    ]
+    return {
+        "dots": len(found),
+        "black ahead": sum(gap.mean > 0 for gap in found),
+        "black clearly ahead": sum(gap.clear and gap.mean > 0 for gap in found),
+        "white clearly ahead": sum(gap.clear and gap.mean < 0 for gap in found),
+        "median distance": float(np.median([abs(gap.mean) for gap in found])),
+    }
+
+
+def largest_share(record, method, form="avg"):
+    """The data set that moves a white-box star the most, and its share of the star."""
+    found = {d: white.mean for d, (white, _) in dots(record, method, form).items()}
+    name = max(found, key=found.get)
+    return name, found[name] / sum(found.values())
+
+
+def without(record, name):
+    """The record without one data set."""
+    keep = record["data"] != name
+    rows = {column: values[keep] for column, values in record.columns.items()}
+    return Record(record.name, rows, record.run)
+
+
+def filled_share(run):
+    """(method, kernel) to the share of batches whose method had nothing left to choose.
+
+    What is missing is then the first of the pool, whose order is random.
+    """
+    return {
+        (cost["method"], cost["kernel"]): cost["filled_batches"] / cost["batches"]
+        for cost in run["costs"]
+    }
+
+
+def published_improvements(published, kernel="best"):
+    """Published white-box stars: method to improvement over uniform draws.
+
+    published: columns method and, for each choice of kernels, log RMSE ("literature",
+    "best"), uniform draws among the methods.
+    """
+    found = dict(
+        zip(published["method"].tolist(), published[kernel].tolist(), strict=True)
+    )
+    uniform = found.pop("uniform")
+    return {method: uniform - value for method, value in found.items()}
+
+
+class Order(NamedTuple):
+    """A rank correlation, and the middle 95 % of it over resampled data sets."""
+
+    spearman: float
+    low: float
+    high: float
+
+
+def order(record, published, kernel="white-box", form="avg", column="log_rmse"):
+    """Spearman's correlation of our methods' stars with the published ones, an `Order`.
+
+    Resampled are the data sets, with replacement: few, so the range is rough.
+    """
+    names = methods(record)
+    theirs = [published_improvements(published)[name] for name in names]
+    found = improvements(record, form, column)
+    side = ("white-box", "black-box").index(kernel)
+    ours = np.array([
+        [found[data, name][side].mean() for name in names] for data in data_sets(record)
+    ])  # fmt: skip
+    draw = np.random.default_rng(0)
+    picked = draw.integers(len(ours), size=(_RESAMPLES, len(ours)))
+    resampled = rankdata(ours[picked].mean(1), axis=1)
+    found = np.corrcoef(rankdata(theirs), resampled)[0, 1:]
+    low, high = np.quantile(found, (0.025, 0.975))
+    return Order(spearman(theirs, ours.mean(0)), float(low), float(high))
+
+
+def order_table(record, published, form="avg"):
+    """The stars beside the published white-box ones, best published method first."""
+    theirs = published_improvements(published)
+    shown = sorted(methods(record), key=lambda name: -theirs[name])
+    stars = [star(record, name, form) for name in shown]
+    return {
+        "method": [NAMES[name] for name in shown],
+        "published, white box": [theirs[name] for name in shown],
+        "white box": [str(white) for white, _ in stars],
+        "black box": [str(black) for _, black in stars],
+    }
+
+
+def pool_size(rows, protocol):
+    """How many examples a split's pool holds at first; ``protocol`` is the run's."""
+    test = sets.published_test_size(rows)
+    test = min(test, protocol["test"] or test)
+    left = rows - protocol["initial"] - protocol["validation"] - test
+    return min(left, protocol["pool"] or left)
+
+
+def overlap_table(record, batches):
+    """Share of a first batch that both kernels choose, from the same labelled set.
+
+    batches: "data/method/kernel/split" to indices (steps, K). A row a method: the mean
+    over data sets and splits, the lowest and highest set, and what two random batches
+    would share.
+    """
+    sizes = {s["name"]: s["rows"] for s in record.run["sets"]}
+    batch, splits = record.run["protocol"]["batch"], record.run["splits"]
+    chance = np.mean([
+        batch / pool_size(sizes[data], record.run["protocol"])
+        for data in data_sets(record)
+    ])  # fmt: skip
+    found = {"method": [], "both choose": [], "least": [], "most": [], "chance": []}
+    for method in methods(record):
+        shares = [
+            np.mean([
+                len(np.intersect1d(*(
+                    batches[f"{data}/{method}/{kernel}/{split}"][0]
+                    for kernel in ("white-box", "black-box")
+                ))) / batch
+                for split in splits
+            ])
+            for data in data_sets(record)
+        ]  # fmt: skip
+        found["method"].append(NAMES[method])
+        found["both choose"].append(float(np.mean(shares)))
+        found["least"].append(float(np.min(shares)))
+        found["most"].append(float(np.max(shares)))
+        found["chance"].append(float(chance))
+    return found
+
+
+def cost_table(run):
+    """Median seconds of one core: to train, and to choose one batch, by kernel."""
+    costs = {(cost["method"], cost["kernel"]): cost for cost in run["costs"]}
+    found = {"method": ["uniform"]}
+    columns = {
+        "train": "train_seconds",
+        "choose": "select_seconds",
+    }
+    names = [name for name in run["methods"] if name != "uniform"]
+    found["method"] += [NAMES[name] for name in names]
+    for kernel in ("white-box", "black-box"):
+        word = kernel.replace("-", " ")
+        for label, column in columns.items():
+            first = costs["uniform", "none"][column]
+            found[f"{label}, {word}"] = [
+                first if kernel == "white-box" else None,
+                *(costs[name, kernel][column] for name in names),
+            ]
+    return found
