@@ -11,7 +11,7 @@ __version__ = "0.2.0"
 
 _SUBMODULES = (
     "linalg", "families", "blr", "fisher", "posterior", "information",
-    "predictive", "similarity", "selection", "registry", "figures",
+    "predictive", "similarity", "selection", "registry",
 )  # fmt: skip
 __all__ = ["__version__", *_SUBMODULES]
 
