@@ -2,13 +2,16 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from fimlib.figures import cli
 
+DATA = Path(__file__).parents[1] / "figures/data"
 # What a user's shell asks of colours does not change what is compared here.
 PLAIN = {k: v for k, v in os.environ.items() if k != "FORCE_COLOR"}
 
@@ -81,6 +84,17 @@ def test_methods_prints_a_plain_table_and_json_without_torch(tmp_path):
     assert run.stdout.strip() == "False", run.stderr
     paths = fimlib("figure", "map", "--out", str(tmp_path)).stdout.split()
     assert [p.rpartition(".")[2] for p in paths] == ["svg", "png"]
+
+
+def test_run_replaces_no_record_of_another_protocol(tmp_path):
+    for path in DATA.glob("fig23-embedded.*"):
+        shutil.copy(path, tmp_path)
+    result = fimlib("run", "fig23", "--eval-size", "7", "--out", ".", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr == (
+        "fimlib: fig23-embedded.csv is of another protocol: eval_size is 2000 there "
+        "and 7 here; name another folder (out)\n"
+    )
 
 
 def test_data_lists_the_sets():
