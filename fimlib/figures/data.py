@@ -219,9 +219,14 @@ def _status(name):
     try:
         digits = load(name)
     except DataError as error:
-        state = "missing" if "missing" in str(error) else "damaged"
-        return Status(name, where, state, str(error))
+        return refused(name, where, error)
     return Status(name, where, "ok", f"{len(digits.labels)} images, digest as expected")
+
+
+def refused(name, where, error):
+    """The ``Status`` of a set whose loading ended in a ``DataError``."""
+    state = "missing" if "is missing" in str(error) else "damaged"
+    return Status(name, where, state, str(error))
 
 
 def _mnist_where():

@@ -116,9 +116,5 @@ NAMES = {
     "uniform": "uniform",
 }
 BASELINES = (
-    "predictive_entropy",
-    "softmax_entropy",
-    "trace_fisher",
-    "badge_norm",
-    "uniform",
-)
+    "predictive_entropy", "softmax_entropy", "trace_fisher", "badge_norm", "uniform",
+)  # fmt: skip

@@ -9,6 +9,8 @@ from fimlib.figures import network
 from fimlib.fisher import last_layer_roots
 from fimlib.posterior import GaussianPosterior, marglik_precision
 
+_DET, _TRACE = "log det(I + F_E (P + F)^-1)", "tr(F_E (P + F)^-1)"
+_SUM, _MEAN = "F_E the sum of the F_e", "F_E the mean of the F_e"
 # Column: the published column it corresponds to, whether it carries the factor 1/2,
 # which end is informative, and what it is. The published (J)EPIG proxies carry no 1/2.
 _COLUMNS = {
@@ -18,30 +20,10 @@ _COLUMNS = {
     "eig_trace": ("xig_approx_trace", True, "higher", "1/2 tr(F Sigma)"),
     "jepig_log_det": (None, True, "higher", "JEPIG, log det"),
     "epig_upper": (None, True, "higher", "JEPIG's formula with the mean of the F_e"),
-    "jepig_proxy_log_det": (
-        "jxpig_proxy_log_det",
-        False,
-        "lower",
-        "log det(I + F_E (P + F)^-1), F_E the sum of the F_e",
-    ),
-    "jepig_proxy_trace": (
-        "jxpig_proxy_trace",
-        False,
-        "lower",
-        "tr(F_E (P + F)^-1), F_E the sum of the F_e",
-    ),
-    "epig_proxy_log_det": (
-        "xpig_proxy_log_det",
-        False,
-        "lower",
-        "log det(I + F_E (P + F)^-1), F_E the mean of the F_e",
-    ),
-    "epig_proxy_trace": (
-        "xpig_proxy_trace",
-        False,
-        "lower",
-        "tr(F_E (P + F)^-1), F_E the mean of the F_e",
-    ),
+    "jepig_proxy_log_det": ("jxpig_proxy_log_det", False, "lower", f"{_DET}, {_SUM}"),
+    "jepig_proxy_trace": ("jxpig_proxy_trace", False, "lower", f"{_TRACE}, {_SUM}"),
+    "epig_proxy_log_det": ("xpig_proxy_log_det", False, "lower", f"{_DET}, {_MEAN}"),
+    "epig_proxy_trace": ("xpig_proxy_trace", False, "lower", f"{_TRACE}, {_MEAN}"),
     "predictive_entropy": (None, None, "higher", "entropy of the mean of the samples"),
     "softmax_entropy": (None, None, "higher", "entropy of the single pass"),
     "trace_fisher": (None, False, "higher", "tr F: a score without a posterior"),
@@ -49,12 +31,9 @@ _COLUMNS = {
 }
 COLUMNS = tuple(_COLUMNS)
 POSTERIOR = (
-    "prior_precision",
-    "half_log_det_precision",
-    "trace_fisher_train",
-    "squared_norm",
+    "prior_precision", "half_log_det_precision", "trace_fisher_train", "squared_norm",
     "dead_units",
-)
+)  # fmt: skip
 
 
 def describe_columns():
@@ -86,10 +65,8 @@ def roots_of(layer, part):
 
 
 def _outputs(layer, part):
-    return (
-        torch.from_numpy(layer[f"{part}/{what}"]).double()
-        for what in ("features", "logits")
-    )
+    features, logits = layer[f"{part}/features"], layer[f"{part}/logits"]
+    return torch.from_numpy(features).double(), torch.from_numpy(logits).double()
 
 
 def posterior_of(layer):
@@ -109,7 +86,10 @@ def weight_space(layer):
     features, logits = _outputs(layer, "pool")
     posterior = posterior_of(layer)
     columns = {
-        **_published_factors(information.scores(roots, posterior, eval_roots)),
+        **{  # fimlib's proxies keep the talk's 1/2, the published ones have none
+            name: 2.0 * values if "proxy" in name else values
+            for name, values in information.scores(roots, posterior, eval_roots).items()
+        },
         "trace_fisher": trace_fisher(roots),
         "softmax_entropy": _entropy(logits),
         "badge_norm": badge_norm(features, logits),
@@ -138,14 +118,6 @@ def badge_norm(features, logits):
     likeliest = torch.arange(len(logits)), logits.argmax(-1)
     errors[likeliest] -= 1.0
     return errors.norm(dim=-1) * (features.square().sum(-1) + 1.0).sqrt()
-
-
-def _published_factors(found):
-    """fimlib's scores, whose proxies keep the talk's 1/2, as published: without it."""
-    return {
-        name: 2.0 * values if "proxy" in name else values
-        for name, values in found.items()
-    }
 
 
 def _entropy(log_odds):

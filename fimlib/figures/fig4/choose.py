@@ -31,15 +31,8 @@ from fimlib.selection import (
 from fimlib.selection.result import Selection, checked_batch_size
 
 METHODS = (
-    "uniform",
-    "bald",
-    "batch-bald",
-    "bait",
-    "acs-fw",
-    "core-set",
-    "badge",
-    "lcmd",
-)
+    "uniform", "bald", "batch-bald", "bait", "acs-fw", "core-set", "badge", "lcmd",
+)  # fmt: skip
 KERNELS = ("white-box", "black-box")
 # Methods that look at the training examples as well.
 _WITH_TRAIN = ("bait", "lcmd")

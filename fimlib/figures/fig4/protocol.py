@@ -7,15 +7,7 @@ from fimlib.figures.fig4.choose import KERNELS, METHODS
 from fimlib.figures.fig4.mlp import Training
 from fimlib.figures.fig4.sets import NAMES
 
-REDUCED = (
-    "fried",
-    "poker",
-    "diamonds",
-    "protein",
-    "sgemm",
-    "kegg_undir",
-    "sarcos",
-)
+REDUCED = ("fried", "poker", "diamonds", "protein", "sgemm", "kegg_undir", "sarcos")
 EMBEDDED = ("fried", "poker")  # generated: no files, no network
 
 
@@ -55,34 +47,15 @@ class Protocol:
 PROTOCOLS = {
     "full": Protocol("full"),
     "reduced": Protocol(
-        "reduced",
-        data=REDUCED,
-        initial=128,
-        validation=256,
-        pool=8000,
-        test=4000,
-        steps=8,
-        batch=64,
-        hidden=(128, 128),
-        epochs=64,
-        minibatch=64,
+        "reduced", data=REDUCED, initial=128, validation=256, pool=8000, test=4000,
+        steps=8, batch=64, hidden=(128, 128), epochs=64, minibatch=64,
     ),
     "demo": Protocol(
-        "demo",
-        data=EMBEDDED,
-        splits=2,
-        initial=64,
-        validation=128,
-        pool=2000,
-        test=2000,
-        steps=4,
-        batch=32,
-        hidden=(64, 64),
-        epochs=32,
-        minibatch=32,
+        "demo", data=EMBEDDED, splits=2, initial=64, validation=128, pool=2000,
+        test=2000, steps=4, batch=32, hidden=(64, 64), epochs=32, minibatch=32,
         width=128,
     ),
-}
+}  # fmt: skip
 
 
 def protocol_for(name, **settings):

@@ -13,7 +13,14 @@ from textwrap import shorten
 import numpy as np
 
 from fimlib.figures import records
-from fimlib.figures.data import DataError, Status, cache_folder, local_folder, reason
+from fimlib.figures.data import (
+    DataError,
+    Status,
+    cache_folder,
+    local_folder,
+    reason,
+    refused,
+)  # fmt: skip
 from fimlib.figures.fig4 import generated, sources
 
 _PUBLISHED = {  # rows of the benchmark's sets once prepared, columns where known
@@ -85,8 +92,8 @@ def load(name):
     """The data set ``name`` (ValueError: unknown; DataError: missing or damaged)."""
     name = canonical(name)
     if name in _GENERATORS:
-        generate, source, note = _GENERATORS[name]
-        return _finished(name, *generate(), source, note)
+        generate, note = _GENERATORS[name]
+        return _finished(name, *generate(), "generated", note)
     path = _local_file(name)
     if path is not None:
         inputs, targets = _read(path, "replace the file")
@@ -244,18 +251,13 @@ def _status(name):
             return Status(name, str(source), "missing", source.on_first_use)
         found = load(name)
     except DataError as error:
-        state = "missing" if "is missing" in str(error) else "damaged"
-        return Status(name, "local file", state, str(error))
+        return refused(name, "local file", error)
     n, d = found.inputs.shape
     detail = found.note or f"{n:,} rows, {d} inputs"
     return Status(name, found.source, "ok", detail)
 
 
-_GENERATORS = {
-    "fried": (
-        generated.fried,
-        "generated",
-        "by the published formula, not the published rows",
-    ),
-    "poker": (generated.poker, "generated", "dealt uniformly, not the published rows"),
+_GENERATORS = {  # what makes the rows, and how they differ from the benchmark's
+    "fried": (generated.fried, "by the published formula, not the published rows"),
+    "poker": (generated.poker, "dealt uniformly, not the published rows"),
 }
