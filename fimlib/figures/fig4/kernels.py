@@ -11,6 +11,8 @@ what a network computes is of its own type.
 import math
 
 import torch
+from numpy.typing import ArrayLike
+from torch import Generator, Tensor
 
 from fimlib._checks import (
     as_tensor,
@@ -20,13 +22,13 @@ from fimlib._checks import (
     positive_float,
     positive_int,
 )
-from fimlib.figures.fig4.mlp import BIAS_FACTOR, WEIGHT_FACTOR
+from fimlib.figures.fig4.mlp import BIAS_FACTOR, WEIGHT_FACTOR, Stack
 
 _POINTS = 4096  # examples of which gradients are held at once
 FORMS = ("posterior", "benchmark", "hyper")
 
 
-def gradient_factors(stack, x):
+def gradient_factors(stack: Stack, x: ArrayLike) -> list[tuple[Tensor, Tensor]]:
     """Gradients of one network's output, a pair of factors (left, right) a layer.
 
     stack: a `Stack` of one network with L layers; x: (n, d). Of layer l, left
@@ -54,7 +56,9 @@ def gradient_factors(stack, x):
     return list(zip(lefts, rights[::-1], strict=True))
 
 
-def sketched_gradients(stack, x, width, generator=None):
+def sketched_gradients(
+    stack: Stack, x: ArrayLike, width: int, generator: Generator | None = None
+) -> Tensor:
     """Random features (n, width) for inner products of gradients, "grad" and "rp".
 
     A layer's gradient left (x) right has the features ``(left A) * (right B) /
@@ -83,7 +87,7 @@ def sketched_gradients(stack, x, width, generator=None):
     return found
 
 
-def scaled_to_train(pool, train):
+def scaled_to_train(pool: ArrayLike, train: ArrayLike) -> tuple[Tensor, Tensor]:
     """Pool (M, d) and training features (N, d), over the training rows' mean size.
 
     Both are divided by the root of the mean squared length of the training rows, so
@@ -97,7 +101,9 @@ def scaled_to_train(pool, train):
     return pool / size, train / size
 
 
-def given_train(pool, train, noise=1e-3):
+def given_train(
+    pool: ArrayLike, train: ArrayLike, noise: float = 0.001
+) -> tuple[Tensor, Tensor]:
     """Features of the Gaussian process posterior given the training rows, `train`.
 
     pool: (M, d), train: (N, d). With k the inner product of rows and X the training
@@ -118,8 +124,14 @@ def given_train(pool, train, noise=1e-3):
 
 
 def acs_features(
-    pool, train, width, generator=None, noise=1e-3, form="posterior", targets=None
-):
+    pool: ArrayLike,
+    train: ArrayLike,
+    width: int,
+    generator: Generator | None = None,
+    noise: float = 0.001,
+    form: str = "posterior",
+    targets: ArrayLike | None = None,
+) -> Tensor:
     """Random features (M, width) of active Bayesian coresets, "acs-rf".
 
     A column is, for one draw of the weights from their posterior, what each pool
@@ -162,7 +174,7 @@ def acs_features(
     return found.mul_(0.5 / width**0.5)
 
 
-def _noise_variance(known, targets):
+def _noise_variance(known: Tensor, targets: ArrayLike | None) -> Tensor:
     """b~ / a~ of the inverse gamma posterior, from posterior features at noise 1."""
     if targets is None:
         raise ValueError('targets must be given for the form "hyper", got None')
@@ -172,7 +184,7 @@ def _noise_variance(known, targets):
     return (1 + left / 2) / (1 + len(y) / 2)
 
 
-def ensemble_features(predictions):
+def ensemble_features(predictions: ArrayLike) -> Tensor:
     """Features (n, K) of an ensemble's covariance, from predictions (K, n).
 
     ``(f_k(x) - mean over k) / sqrt(K)``: inner products are the empirical covariance
@@ -186,7 +198,7 @@ def ensemble_features(predictions):
     ).mT.contiguous()
 
 
-def _pair(pool, train):
+def _pair(pool: ArrayLike, train: ArrayLike) -> tuple[Tensor, Tensor]:
     pool = as_tensor(pool, "pool", ("M", "d"))
     train = as_tensor(train, "train", ("N", "d"))
     check_shape(train, "train", ("N", pool.shape[1]))

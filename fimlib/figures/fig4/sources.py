@@ -7,7 +7,7 @@ import tempfile
 import warnings
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,10 +26,10 @@ class OpenML(NamedTuple):
 
     on_first_use = "fetched and cached on first use"
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"OpenML {self.id}"
 
-    def fetch(self):
+    def fetch(self) -> tuple[Any, np.ndarray]:
         """The inputs as a data frame and the targets (n,)."""
         from sklearn.datasets import fetch_openml
 
@@ -59,10 +59,10 @@ class Table(NamedTuple):
 
     on_first_use = "fetched and cached on first use"
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.url
 
-    def fetch(self):
+    def fetch(self) -> tuple[Any, np.ndarray]:
         """The inputs as a data frame and the targets (n,)."""
         import pooch
 
@@ -75,13 +75,13 @@ class Table(NamedTuple):
         left_out = table.columns[[*self.target, *self.ignore]]
         return table.drop(columns=left_out), np.log(targets) if self.log else targets
 
-    def _read(self, path):
+    def _read(self, path: Path) -> Any:
         import pandas as pd
 
         if path.suffix == ".mat":
             from scipy.io import loadmat
 
-            return pd.DataFrame(loadmat(path)[self.file])
+            return pd.Any(loadmat(path)[self.file])
         options = {"header": self.header, "sep": self.separator, "na_values": "?"}
         if path.suffix != ".zip":
             return pd.read_csv(path, **options)
@@ -99,15 +99,15 @@ class ByHand(NamedTuple):
     where: str
     why: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.where
 
     @property
-    def on_first_use(self):
+    def on_first_use(self) -> str:
         """Why it is not fetched."""
         return f"not fetched: {self.why}"
 
-    def fetch(self):
+    def fetch(self) -> tuple[Any, np.ndarray]:
         """Refuse."""
         raise ValueError(self.why)
 
@@ -153,7 +153,7 @@ SOURCES = {
 }  # fmt: skip
 
 
-def kept_rows(n):
+def kept_rows(n: int) -> np.ndarray:
     """The rows used of n: all of them, or 500,000 by the benchmark's seed."""
     most = MAX_TRAINABLE + MAX_TEST
     if n <= most:
@@ -161,7 +161,7 @@ def kept_rows(n):
     return np.random.default_rng(12345).permutation(n)[:most]
 
 
-def prepared(table, targets):
+def prepared(table: Any, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Inputs (n,d) and targets (n,), float32, of a data frame and its targets.
 
     Rows with a missing value and columns without variation are dropped; categories are
@@ -192,7 +192,7 @@ def prepared(table, targets):
     return inputs, targets.astype(np.float32)
 
 
-def _one_hot(values):
+def _one_hot(values: np.ndarray) -> tuple[int, np.ndarray]:
     """The number of levels, and their indicators with one column for a missing value.
 
     Two levels need one indicator. No value is missing here; the column is kept since

@@ -5,15 +5,17 @@ methods share it, so what is averaged over splits is a difference within a split
 its error is that of paired differences.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 from scipy.stats import t as student
 
 from fimlib.figures.agreement import spearman
 from fimlib.figures.fig4 import sets
-from fimlib.figures.records import Record, RecordError
+from fimlib.figures.records import Arrays, Record, RecordError, Run, Table
 
 NAMES = {
     "bald": "BALD",
@@ -36,21 +38,21 @@ class Estimate(NamedTuple):
     freedom: float
 
     @property
-    def margin(self):
+    def margin(self) -> float:
         """Half the width of the 95 % interval, by Student's t."""
         return float(student.ppf(0.975, self.freedom) * self.error)
 
     @property
-    def clear(self):
+    def clear(self) -> bool:
         """Whether the interval leaves out 0."""
         return abs(self.mean) > self.margin
 
-    def __str__(self):
+    def __str__(self) -> str:
         """As "0.142 ± 0.012": the 95 % interval."""
         return f"{self.mean + 0.0:.3f} ± {self.margin:.3f}"
 
 
-def estimate(values):
+def estimate(values: ArrayLike) -> Estimate:
     """Mean of values (S,) of S >= 2 splits, an `Estimate`.
 
     Raises ValueError for a single split, of which no error is known.
@@ -62,7 +64,7 @@ def estimate(values):
     return Estimate(float(values.mean()), float(error), len(values) - 1.0)
 
 
-def mean_of(estimates):
+def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     """The mean of independent estimates; degrees of freedom by Satterthwaite's rule."""
     variances = np.array([one.error**2 for one in estimates])
     freedom = np.array([one.freedom for one in estimates])
@@ -74,7 +76,9 @@ def mean_of(estimates):
     )
 
 
-def scores(record, form="avg", column="log_rmse"):
+def scores(
+    record: Record, form: str = "avg", column: str = "log_rmse"
+) -> dict[tuple[str, str, str], np.ndarray]:
     """Log RMSE (S,) of each (data, method, kernel), splits in ascending order.
 
     "avg": the mean over the steps after a first batch, as in the published caption;
@@ -103,25 +107,29 @@ def scores(record, form="avg", column="log_rmse"):
     }
 
 
-def data_sets(record):
+def data_sets(record: Record) -> list[str]:
     """The names of the data sets, in the record's order."""
     return list(dict.fromkeys(record["data"].tolist()))
 
 
-def methods(record):
+def methods(record: Record) -> list[str]:
     """The methods but for uniform draws, in the record's order."""
     found = dict.fromkeys(record["method"].tolist())
     return [name for name in found if name != "uniform"]
 
 
-def curve(record, data, method, kernel, column="log_rmse"):
+def curve(
+    record: Record, data: str, method: str, kernel: str, column: str = "log_rmse"
+) -> tuple[np.ndarray, np.ndarray]:
     """(labels, log RMSE) of a learning curve: the mean over splits, step by step."""
     mine = record.where("data", data).where("method", method).where("kernel", kernel)
     labels = np.unique(mine["labels"])
     return labels, np.array([mine.where("labels", n)[column].mean() for n in labels])
 
 
-def improvements(record, form="avg", column="log_rmse"):
+def improvements(
+    record: Record, form: str = "avg", column: str = "log_rmse"
+) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
     """Log RMSE of uniform draws less that of a method, split by split.
 
     (data, method) to a pair of arrays (S,): white box, black box. Above 0 the method is
@@ -138,7 +146,9 @@ def improvements(record, form="avg", column="log_rmse"):
     }
 
 
-def dots(record, method, form="avg", column="log_rmse"):
+def dots(
+    record: Record, method: str, form: str = "avg", column: str = "log_rmse"
+) -> dict[str, tuple[Estimate, Estimate]]:
     """A panel's dots: data set to (white, black), each an `Estimate`."""
     found = improvements(record, form, column)
     return {
@@ -146,7 +156,9 @@ def dots(record, method, form="avg", column="log_rmse"):
     }
 
 
-def star(record, method, form="avg", column="log_rmse"):
+def star(
+    record: Record, method: str, form: str = "avg", column: str = "log_rmse"
+) -> tuple[Estimate, Estimate]:
     """A panel's star, (white, black): the mean over the data sets.
 
     Its error is that of the splits alone: these sets are what the mean is of.
@@ -155,7 +167,9 @@ def star(record, method, form="avg", column="log_rmse"):
     return tuple(mean_of(list(axis)) for axis in zip(*found, strict=True))
 
 
-def gaps(record, method, form="avg", column="log_rmse"):
+def gaps(
+    record: Record, method: str, form: str = "avg", column: str = "log_rmse"
+) -> dict[str, Estimate]:
     """Black box less white box, data set to `Estimate`: the height above the diagonal.
 
     Uniform draws cancel, so its error is smaller than those of the two improvements.
@@ -167,7 +181,7 @@ def gaps(record, method, form="avg", column="log_rmse"):
     }
 
 
-def star_table(record, form="avg", column="log_rmse"):
+def star_table(record: Record, form: str = "avg", column: str = "log_rmse") -> Table:
     """A row a method: both improvements, their difference, and who wins where.
 
     "black ahead" counts the data sets on which the black box is better, "clearly" and
@@ -191,7 +205,9 @@ def star_table(record, form="avg", column="log_rmse"):
     return {key: [row[key] for row in rows] for key in rows[0]}
 
 
-def win_counts(record, form="avg", column="log_rmse"):
+def win_counts(
+    record: Record, form: str = "avg", column: str = "log_rmse"
+) -> dict[str, float]:
     """Over all dots: how many there are, above the diagonal, and clearly off it."""
     found = [
         gap
@@ -207,21 +223,21 @@ def win_counts(record, form="avg", column="log_rmse"):
     }
 
 
-def largest_share(record, method, form="avg"):
+def largest_share(record: Record, method: str, form: str = "avg") -> tuple[str, float]:
     """The data set that moves a white-box star the most, and its share of the star."""
     found = {d: white.mean for d, (white, _) in dots(record, method, form).items()}
     name = max(found, key=found.get)
     return name, found[name] / sum(found.values())
 
 
-def without(record, name):
+def without(record: Record, name: str) -> Record:
     """The record without one data set."""
     keep = record["data"] != name
     rows = {column: values[keep] for column, values in record.columns.items()}
     return Record(record.name, rows, record.run)
 
 
-def filled_share(run):
+def filled_share(run: Run) -> dict[tuple[str, str], float]:
     """(method, kernel) to the share of batches whose method had nothing left to choose.
 
     What is missing is then the first of the pool, whose order is random.
@@ -232,7 +248,9 @@ def filled_share(run):
     }
 
 
-def published_improvements(published, kernel="best"):
+def published_improvements(
+    published: Record | Arrays, kernel: str = "best"
+) -> dict[str, float]:
     """Published white-box stars: method to improvement over uniform draws.
 
     published: columns method and, for each choice of kernels, log RMSE ("literature",
@@ -253,7 +271,13 @@ class Order(NamedTuple):
     high: float
 
 
-def order(record, published, kernel="white-box", form="avg", column="log_rmse"):
+def order(
+    record: Record,
+    published: Arrays,
+    kernel: str = "white-box",
+    form: str = "avg",
+    column: str = "log_rmse",
+) -> Order:
     """Spearman's correlation of our methods' stars with the published ones, an `Order`.
 
     Resampled are the data sets, with replacement: few, so the range is rough.
@@ -273,7 +297,7 @@ def order(record, published, kernel="white-box", form="avg", column="log_rmse"):
     return Order(spearman(theirs, ours.mean(0)), float(low), float(high))
 
 
-def order_table(record, published, form="avg"):
+def order_table(record: Record, published: Arrays, form: str = "avg") -> Table:
     """The stars beside the published white-box ones, best published method first."""
     theirs = published_improvements(published)
     shown = sorted(methods(record), key=lambda name: -theirs[name])
@@ -286,7 +310,7 @@ def order_table(record, published, form="avg"):
     }
 
 
-def pool_size(rows, protocol):
+def pool_size(rows: int, protocol: dict[str, Any]) -> int:
     """How many examples a split's pool holds at first; ``protocol`` is the run's."""
     test = sets.published_test_size(rows)
     test = min(test, protocol["test"] or test)
@@ -294,7 +318,7 @@ def pool_size(rows, protocol):
     return min(left, protocol["pool"] or left)
 
 
-def overlap_table(record, batches):
+def overlap_table(record: Record, batches: Arrays) -> Table:
     """Share of a first batch that both kernels choose, from the same labelled set.
 
     batches: "data/method/kernel/split" to indices (steps, K). A row a method: the mean
@@ -327,7 +351,7 @@ def overlap_table(record, batches):
     return found
 
 
-def cost_table(run):
+def cost_table(run: Run) -> Table:
     """Median seconds of one core: to train, and to choose one batch, by kernel."""
     costs = {(cost["method"], cost["kernel"]): cost for cost in run["costs"]}
     found = {"method": ["uniform"]}

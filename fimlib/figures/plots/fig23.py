@@ -1,8 +1,12 @@
 """What Figures 2 and 3 look like: as published (one seed), and over all seeds."""
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from fimlib.figures import ranking, tables
 from fimlib.figures.agreement import gaussian_reference, spearman, spearman_within_top
@@ -17,6 +21,7 @@ from fimlib.figures.plots.style import (
     six_digits,
     write,
 )  # fmt: skip
+from fimlib.figures.records import Record
 
 _COLORS = (BLUE, ORANGE, GREEN, PURPLE, GREY) * 20  # of seeds
 _CEILING = np.log(10)
@@ -36,10 +41,8 @@ _FIGURE_3 = (
 )
 
 
-def figure_2(canvas, record):
+def figure_2(canvas: Figure, record: Record) -> None:
     """The published Figure 2: the first seed's scores, sorted by their mean rank."""
-    from matplotlib.patheffects import withStroke
-
     axes, record = canvas.add_subplot(), ranking.by_seed(record)[0]
     order = np.argsort(-ranking.average_ig_rank(record), kind="stable")
     places = ((0.33, 12.0), (0.06, 3.2), (0.06, 0.16))  # x, and times the median
@@ -57,7 +60,7 @@ def figure_2(canvas, record):
     _figure_2_axes(axes, len(order))
 
 
-def _figure_2_axes(axes, count):
+def _figure_2_axes(axes: Axes, count: int) -> None:
     write(axes, count, _CEILING * 1.25, _NO_MORE, GREY, "right")
     axes.axhline(_CEILING, color=GREY, linewidth=1.0, linestyle=_DASHES)
     axes.set_yscale("log")
@@ -65,7 +68,7 @@ def _figure_2_axes(axes, count):
     _pool_axis(axes, count, "average rank of the three scores")
 
 
-def figure_2_seeds(canvas, record):
+def figure_2_seeds(canvas: Figure, record: Record) -> None:
     """Figure 2 over seeds: median and range of each seed's running median."""
     axes, seeds = canvas.add_subplot(), ranking.by_seed(record)
     shown = (*_FIGURE_2, ("predictive_entropy", "predictive entropy", PURPLE))
@@ -86,7 +89,7 @@ def figure_2_seeds(canvas, record):
     _figure_2_axes(axes, len(orders[0]))
 
 
-def figure_2_calibrated(canvas, record):
+def figure_2_calibrated(canvas: Figure, record: Record) -> None:
     """Scores in nats against BALD in nats: on the diagonal they would agree."""
     axes = canvas.add_subplot()
     edges = np.quantile(record["bald"], np.linspace(0, 1, 26))
@@ -118,7 +121,7 @@ def figure_2_calibrated(canvas, record):
     axes.grid()
 
 
-def figure_3(canvas, record):
+def figure_3(canvas: Figure, record: Record) -> None:
     """The published Figure 3: four scores, scaled to [0, 1] and stacked."""
     axes, record = canvas.add_subplot(), ranking.by_seed(record)[0]
     order = np.argsort(-ranking.average_pig_rank(record), kind="stable")
@@ -138,7 +141,7 @@ def figure_3(canvas, record):
     _pool_axis(axes, len(order), "average rank of EPIG and its approximations")
 
 
-def figure_3_panels(canvas, record):
+def figure_3_panels(canvas: Figure, record: Record) -> None:
     """The repository's third figure: the same four scores in their own units."""
     record = ranking.by_seed(record)[0]
     order = np.argsort(-ranking.average_pig_rank(record), kind="stable")
@@ -155,7 +158,7 @@ def figure_3_panels(canvas, record):
     canvas.supxlabel(_SORTED.format(by), fontsize=9)
 
 
-def figure_3_ranks(canvas, record):
+def figure_3_ranks(canvas: Figure, record: Record) -> None:
     """Rank by rank, over all seeds: where EPIG's first digits stand in other scores."""
     seeds = ranking.by_seed(record)
     shown = (
@@ -190,14 +193,14 @@ def figure_3_ranks(canvas, record):
     canvas.supylabel("place in this score's order", fontsize=9)
 
 
-def _places(values):
+def _places(values: np.ndarray) -> np.ndarray:
     """Place of each value, the highest first: 1 to M."""
     places = np.empty(len(values))
     places[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
     return places
 
 
-def figure_top(canvas, record):
+def figure_top(canvas: Figure, record: Record) -> None:
     """Rank correlation within the top of BALD and of EPIG, by how far down it goes."""
     panels = canvas.subplots(1, 2, sharey=True)
     log_det_and_trace = {
@@ -227,7 +230,7 @@ def figure_top(canvas, record):
     panels[0].set_ylabel("Spearman's correlation, mean and range of seeds")
 
 
-def figure_epochs(canvas, record):
+def figure_epochs(canvas: Figure, record: Record) -> None:
     """What stopping later changes: a seed a line, the stopped network a dot."""
     panels = canvas.subplots(1, 3, sharex=True)
     shown = (
@@ -251,7 +254,7 @@ def figure_epochs(canvas, record):
     canvas.supxlabel("epochs of training", fontsize=9)
 
 
-def figure_bias(canvas, record):
+def figure_bias(canvas: Figure, record: Record) -> None:
     """Mean BALD and EPIG against 1/L, with lines a + b/L fitted from 100 samples on."""
     panels = canvas.subplots(1, 2)
     for axes, score in zip(panels, ("bald", "epig"), strict=True):
@@ -273,7 +276,14 @@ def figure_bias(canvas, record):
     canvas.supxlabel("1 / dropout samples", fontsize=9)
 
 
-def _band(axes, x, curves, color, label=None, middle=np.median):
+def _band(
+    axes: Axes,
+    x: np.ndarray,
+    curves: np.ndarray,
+    color: str,
+    label: str | None = None,
+    middle: Callable[..., np.ndarray] = np.median,
+) -> np.ndarray:
     """Range over curves (S, K) and their middle; returns the middle."""
     some = np.unique([*range(0, len(x), 5 if len(x) > 100 else 1), len(x) - 1])
     low, high = six_digits(curves.min(0)), six_digits(curves.max(0))
@@ -284,7 +294,7 @@ def _band(axes, x, curves, color, label=None, middle=np.median):
     return between
 
 
-def _pool_axis(axes, count, by):
+def _pool_axis(axes: Axes, count: int, by: str) -> None:
     axes.set_xlim(0, count)
     axes.set_xlabel(_SORTED.format(by))
     axes.grid(axis="x")
