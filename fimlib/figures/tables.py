@@ -45,7 +45,7 @@ def standard_errors(
     an error is itself uncertain by a third.
     """
     draw = np.random.default_rng(0)
-    resampled = []  # (S, others, resamples)
+    found = []  # (S, others, resamples)
     for one in by_seed(record):
         picked = draw.integers(len(one), size=(_RESAMPLES, len(one)))
         reference = oriented(one, score)[picked]
@@ -53,8 +53,8 @@ def standard_errors(
         kept = np.take_along_axis(picked, best, axis=1)
         ranks = _standard_ranks(oriented(one, score)[kept])
         rows = [_standard_ranks(oriented(one, name)[kept]) for name in others]
-        resampled.append([(ranks * row).mean(1) for row in rows])
-    resampled = np.array(resampled)
+        found.append([(ranks * row).mean(1) for row in rows])
+    resampled = np.array(found)
     seeds = draw.integers(len(resampled), size=(len(resampled), _RESAMPLES))
     again = draw.integers(_RESAMPLES, size=seeds.shape)
     return resampled[seeds, :, again].mean(0).std(0)
@@ -84,7 +84,7 @@ def compare(published: Arrays, runs: dict[str, Record]) -> Table:
         "re-scored": published["checkpoint"].tolist(),
     }
     for name, record in runs.items():
-        errors = {}
+        errors: dict[tuple[str, str], float] = {}
         for score in dict.fromkeys(score for score, _ in pairs):
             others = [other for first, other in pairs if first == score]
             se = standard_errors(record, score, others, len(record))
@@ -129,7 +129,7 @@ def reference_table(record: Record, score: str = "bald", count: int = 100) -> Ta
     rows = []
     for name in others:
         pool = over_seeds(record, score, name, agreement.spearman).mean()
-        row = {"against": NAMES[name]}
+        row: dict[str, Any] = {"against": NAMES[name]}
         for label, statistic in (
             ("within its top", agreement.spearman_within_top),
             ("in the union", agreement.spearman_in_union),
@@ -145,7 +145,7 @@ def reference_table(record: Record, score: str = "bald", count: int = 100) -> Ta
 
 def half_table(published: Iterable[dict[str, Any]], record: Record) -> Table:
     """The published "top 50 %": as coded (the bottom half), and as intended."""
-    found = {"score": [], "against": []}
+    found: Table = {"score": [], "against": []}
     columns = ("coded, published", "coded", "intended, published", "intended")
     found |= {column: [] for column in columns}
     for row in published:

@@ -65,7 +65,9 @@ class Trainer:
             weight_decay=protocol.weight_decay,
         )
         self.best = network.to_arrays(self.net)
-        self.history = []  # validation accuracy and cross-entropy of each epoch
+        self.history: list[
+            tuple[float, float]
+        ] = []  # validation accuracy and cross-entropy of each epoch
 
     @property
     def best_epoch(self) -> int:

@@ -6,10 +6,10 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import Generator
 from tqdm import tqdm
 
@@ -50,27 +50,30 @@ class Work:
 
     def unit(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
         """The arrays of unit ``name``: read when it is finished, else computed."""
-        path = self.folder / f"{name}.npz"
-        if path.exists():
-            return self._read(path)
+        if self.path(name).exists():
+            return self.read(name)
         start = time.perf_counter()
         arrays = compute()
         arrays.setdefault("seconds", np.float64(time.perf_counter() - start))
-        records.write_npz(path, **arrays)
+        self.save(name, **arrays)
         return arrays
 
     def load(self, name: str) -> Arrays | None:
         """The arrays last saved under ``name``, or None."""
-        path = self.folder / f"{name}.npz"
-        return self._read(path) if path.exists() else None
+        return self.read(name) if self.path(name).exists() else None
 
-    def save(self, name: str, **arrays: ArrayLike) -> None:
-        """Keep the state of a unit that is not finished."""
-        records.write_npz(self.folder / f"{name}.npz", **arrays)
+    def path(self, name: str) -> Path:
+        """Where a unit is kept."""
+        return self.folder / f"{name}.npz"
 
-    def _read(self, path: Path) -> Arrays:
+    def save(self, name: str, **arrays: Any) -> None:
+        """Keep a unit, or the state of one that is not finished."""
+        records.write_npz(self.path(name), **arrays)
+
+    def read(self, name: str) -> Arrays:
+        """The arrays of a unit that is kept."""
         try:
-            return records.read_npz(path)
+            return records.read_npz(self.path(name))
         except records.RecordError as error:
             raise records.RecordError(
                 f"{error}; delete it and run again: only this unit is redone"

@@ -9,6 +9,7 @@ what a network computes is of its own type.
 """
 
 import math
+from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
@@ -70,7 +71,11 @@ def sketched_gradients(
     """
     width = positive_int(width, "width")
     x = torch.as_tensor(x)
-    like = {"dtype": torch.float64, "device": x.device, "generator": generator}
+    like: dict[str, Any] = {
+        "dtype": torch.float64,
+        "device": x.device,
+        "generator": generator,
+    }
     sizes = [(w.shape[1] + 1, w.shape[2]) for w in stack.weights]
     # Drawn in float64, so that networks of both types are given the same sketch.
     sketches = [

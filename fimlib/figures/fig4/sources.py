@@ -4,12 +4,13 @@ Identifiers, targets and preparation: the benchmark of arXiv:2203.09410.
 """
 
 import tempfile
-import warnings
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from fimlib.figures.data import openml
 
 MAX_TRAINABLE, MAX_TEST = 200_000, 300_000  # rows to train, validate, choose; to test
 _MAX_ONE_HOT = 300  # columns, over all categories
@@ -22,23 +23,15 @@ class OpenML(NamedTuple):
 
     id: int
     target: str
-    ignore: tuple = ()
-
-    on_first_use = "fetched and cached on first use"
+    ignore: tuple[str, ...] = ()
+    on_first_use: str = "fetched and cached on first use"
 
     def __str__(self) -> str:
         return f"OpenML {self.id}"
 
     def fetch(self) -> tuple[Any, np.ndarray]:
         """The inputs as a data frame and the targets (n,)."""
-        from sklearn.datasets import fetch_openml
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its retries warn; we report once
-            bunch = fetch_openml(
-                data_id=self.id, as_frame=True, cache=False, parser="auto"
-            )
-        table = bunch.frame
+        table = openml(self.id, as_frame=True).frame
         targets = table[self.target].to_numpy(np.float32)
         return table.drop(columns=[self.target, *self.ignore]), targets
 
@@ -51,13 +44,12 @@ class Table(NamedTuple):
 
     url: str
     file: str
-    target: tuple
-    ignore: tuple = ()
+    target: tuple[int, ...]
+    ignore: tuple[int, ...] = ()
     header: int | None = None
     separator: str = ","
     log: bool = False
-
-    on_first_use = "fetched and cached on first use"
+    on_first_use: str = "fetched and cached on first use"
 
     def __str__(self) -> str:
         return self.url
@@ -81,7 +73,7 @@ class Table(NamedTuple):
         if path.suffix == ".mat":
             from scipy.io import loadmat
 
-            return pd.Any(loadmat(path)[self.file])
+            return pd.DataFrame(loadmat(path)[self.file])
         options = {"header": self.header, "sep": self.separator, "na_values": "?"}
         if path.suffix != ".zip":
             return pd.read_csv(path, **options)
@@ -112,7 +104,7 @@ class ByHand(NamedTuple):
         raise ValueError(self.why)
 
 
-SOURCES = {
+SOURCES: dict[str, OpenML | Table | ByHand] = {
     "sgemm": Table(
         f"{_UCI}/440/sgemm+gpu+kernel+performance.zip",
         "sgemm_product.csv", (14, 15, 16, 17), header=0, log=True,

@@ -5,6 +5,8 @@ import numpy as np
 from fimlib.figures.fig4.tables import Estimate, estimate
 from fimlib.figures.records import Record, Table
 
+Curves = tuple[np.ndarray, np.ndarray, np.ndarray]
+
 
 def _means(record: Record, column: str) -> tuple[np.ndarray, np.ndarray]:
     """Values of ``batch`` and the mean of another column for each."""
@@ -14,7 +16,7 @@ def _means(record: Record, column: str) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def gains(record: Record, members: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def gains(record: Record, members: int) -> Curves:
     """(batch sizes, last example's gain, the same with a tenth of the noise), means."""
     record = _valued(record.where("members", members))
     batches, gain = _means(record, "gain")
@@ -27,9 +29,7 @@ def _valued(record: Record, noise: float | None = None) -> Record:
     return record.where("noise", least if noise is None else noise)
 
 
-def shares(
-    record: Record, members: int, noise: float | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def shares(record: Record, members: int, noise: float | None = None) -> Curves:
     """(batch sizes, share of the batch, share of its first L - 1 and random others).
 
     A share is (value - uniform) / (greedy - uniform): 0 for random examples, 1 for the
@@ -55,14 +55,12 @@ def share_table(record: Record, noise: float | None = None) -> Table:
     return found
 
 
-def past_rank(
-    record: Record, noise: float | None = None
-) -> list[tuple[int, int, float, float]]:
+def past_rank(record: Record) -> list[tuple[int, int, float, float]]:
     """Batches longer than L - 1: (members, batch, share as chosen, share as filled)."""
     return [
         (members, int(size), float(a), float(b))
         for members in np.unique(record["members"]).tolist()
-        for size, a, b in zip(*shares(record, members, noise), strict=True)
+        for size, a, b in zip(*shares(record, members), strict=True)
         if size > members - 1
     ]
 
@@ -80,9 +78,7 @@ def noise_table(record: Record) -> Table:
     return found
 
 
-def told_once(
-    record: Record, kernel: str, method: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def told_once(record: Record, kernel: str, method: str) -> tuple[np.ndarray, ...]:
     """(batch sizes, mean, least and most over data sets) of joint over summed nats.
 
     1 where nothing is told twice; each data set's value is the mean of its splits.

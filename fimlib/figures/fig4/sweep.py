@@ -6,7 +6,6 @@ is being computed and nothing else, and workers need no shared disk.
 """
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,9 +18,11 @@ from fimlib.figures.fig4 import sets
 from fimlib.figures.fig4.choose import METHODS
 from fimlib.figures.fig4.protocol import Protocol, arms, protocol_for
 from fimlib.figures.fig4.unit import run_units
-from fimlib.figures.records import Arrays
+from fimlib.figures.records import Arrays, Run
 from fimlib.figures.units import Work, progress_bars
 
+Names = str | Sequence[str] | None
+Seeds = Sequence[int] | None
 Task = tuple[str, str, str, tuple[int, ...]]  # data, method, kernel, splits
 BACKENDS = ("loky", "dask")
 _CONNECT_SECONDS = 10
@@ -37,15 +38,16 @@ class Unit(NamedTuple):
     split: int
 
     def path(self) -> str:
+        """What it is kept under."""
         return f"{self.data}/{self.method}/{self.kernel}/{self.split}"
 
 
 def sweep(
-    data: str | Sequence[str] | None = None,
-    seeds: Sequence[int] | None = None,
+    data: Names = None,
+    seeds: Seeds = None,
     *,
     protocol: str = "reduced",
-    methods: str | Sequence[str] | None = None,
+    methods: Names = None,
     backend: str = "loky",
     scheduler: str | None = None,
     jobs: int | None = None,
@@ -57,11 +59,10 @@ def sweep(
 ) -> Path:
     """Make the record ``fig4-PROTOCOL.csv`` in folder ``out``; its path is returned.
 
-    Finished units in folder ``work`` are not done again. data, methods, seeds: names,
-    and numbers of splits, all of the protocol's by default. together: splits that are
-    trained as one batched model.
-    backend "dask" sends tasks to the scheduler at address ``scheduler``, or to a
-    cluster of ``jobs`` processes of its own. ``settings`` replace fields of
+    data, methods, seeds: names, and numbers of splits; by default the protocol's.
+    together: splits trained as one batched model. backend "dask" sends tasks to the
+    scheduler at address ``scheduler``, or to a cluster of ``jobs`` processes of its own.
+    Units in folder ``work`` are not done again. ``settings`` replace fields of
     ``Protocol``. Raises ValueError, before anything is written, for unknown names, for
     a ``work`` or ``out`` that holds another protocol, and where no scheduler answers.
     """
@@ -75,7 +76,7 @@ def sweep(
     records.check_replaceable(path, plan.holds(), protocol=plan.protocol.numbers())
     _check_folder(work, plan.protocol)
     store, call = Work(work), delayed(_run_task)
-    missing = [u for u in plan.units() if not (work / f"{u.path()}.npz").exists()]
+    missing = [unit for unit in plan.units() if not store.path(unit.path()).exists()]
     tasks = plan.tasks(missing, together)
     with _parallel(backend, scheduler, jobs, len(tasks)) as parallel:
         bars = progress_bars(progress)
@@ -83,25 +84,22 @@ def sweep(
             calls = (call(task, digests[task[0]], plan.protocol) for task in tasks)
             for task, found in parallel(calls):
                 for split, arrays in found.items():
-                    store.save(Unit(*task[:3], split).path(), **arrays)
+                    data, method, kernel, _ = task
+                    store.save(Unit(data, method, kernel, split).path(), **arrays)
                     bar.update()
-    return _write(path, plan, store, digests, backend)
+    return _write(path, plan, store, digests)
 
 
-@dataclasses.dataclass
 class Plan:
     """What is asked for: a protocol, and the data sets, splits and methods of it."""
 
-    protocol: object
-    data: tuple = None
-    splits: tuple = None
-    methods: tuple = None
-
-    def __post_init__(self) -> None:
-        self.data = _named(self.data or self.protocol.data, sets.NAMES, "data set")
-        self.methods = _named(self.methods or METHODS, METHODS, "method")
-        count = range(self.protocol.splits)
-        self.splits = tuple(count if self.splits is None else self.splits)
+    def __init__(
+        self, protocol: Protocol, data: Names, splits: Seeds, methods: Names
+    ) -> None:
+        self.protocol = protocol
+        self.data = _named(data or protocol.data, sets.NAMES, "data set")
+        self.methods = _named(methods or METHODS, METHODS, "method")
+        self.splits = tuple(range(protocol.splits) if splits is None else splits)
         if not self.splits or min(self.splits) < 0:
             raise ValueError(f"seeds must be 0 or more, got {self.splits}")
 
@@ -111,6 +109,7 @@ class Plan:
         return {name: list(getattr(self, name)) for name in names}
 
     def units(self) -> list[Unit]:
+        """All of them, in the record's order."""
         return [
             Unit(data, method, kernel, split)
             for data in self.data
@@ -120,7 +119,7 @@ class Plan:
 
     def tasks(self, missing: list[Unit], together: int) -> list[Task]:
         """The units as (data, method, kernel, splits), the long ones first."""
-        groups = {}
+        groups: dict[tuple[str, str, str], list[int]] = {}
         for unit in missing:
             groups.setdefault(unit[:3], []).append(unit.split)
         tasks = [
@@ -215,11 +214,9 @@ def _client(scheduler: str | None, jobs: int) -> Iterator[Any]:
         yield client
 
 
-def _write(
-    path: Path, plan: Plan, store: Work, digests: dict[str, str], backend
-) -> Path:
+def _write(path: Path, plan: Plan, store: Work, digests: dict[str, str]) -> Path:
     units = plan.units()
-    found = [store.load(unit.path()) for unit in units]
+    found = [store.read(unit.path()) for unit in units]
     steps = np.arange(plan.protocol.steps + 1)
     columns = {
         name: np.repeat([getattr(unit, name) for unit in units], len(steps))
@@ -242,7 +239,7 @@ def batches_path(path: str | Path) -> Path:
 
 def _describe(
     plan: Plan, units: list[Unit], found: list[Arrays], digests: dict[str, str]
-) -> dict[str, Any]:
+) -> Run:
     """What stands in the run.json: nothing in it names the machine."""
     data = []
     for name in plan.data:
