@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
+Statistic = Callable[..., float]
 _DRAWS = 200_000  # points of the Gaussian reference: its own error is below 0.01
 
 
@@ -30,8 +31,7 @@ def overlap(score: ArrayLike, other: ArrayLike, count: int) -> int:
 def spearman_within_top(score: ArrayLike, other: ArrayLike, count: int) -> float:
     """Spearman's correlation over the ``count`` points that ``score`` puts first (T37).
 
-    Conditioned on one score. A narrower range alone lowers a correlation: compare with
-    ``gaussian_reference``.
+    A narrower range alone lowers a correlation: compare with ``gaussian_reference``.
     """
     chosen = top(score, count)
     return spearman(np.asarray(score)[chosen], np.asarray(other)[chosen])
@@ -50,8 +50,7 @@ def spearman_in_union(score: ArrayLike, other: ArrayLike, count: int) -> float:
 def published_top_half(score: ArrayLike, other: ArrayLike, count: int = 500) -> float:
     """The published "top 50 %" as coded: the union of the *lowest* ``count`` of both.
 
-    The code keeps ranks up to ``count``, and its ranks ascend (T37). As intended it
-    would be ``spearman_in_union``.
+    The code keeps ranks up to ``count``, and its ranks ascend (T37).
     """
     return spearman_in_union(-np.asarray(score), -np.asarray(other), count)
 
@@ -59,8 +58,8 @@ def published_top_half(score: ArrayLike, other: ArrayLike, count: int = 500) -> 
 def union_null(share: float) -> float:
     """What ``spearman_in_union`` expects of two independent scores: T37.
 
-    share: the top's share of the pool, above 0 and at most 1. It rises from -3/4 to 0.
-    Raises ValueError for another share.
+    share: the top's share of the pool, in (0, 1]; the result rises with it from -3/4 to
+    0.
     """
     if not 0 < share <= 1:
         raise ValueError(f"share must lie in (0, 1], got {share}")
@@ -68,14 +67,11 @@ def union_null(share: float) -> float:
 
 
 def gaussian_reference(
-    correlation: float,
-    share: float,
-    statistic: Callable[..., float] = spearman_within_top,
+    correlation: float, share: float, statistic: Statistic = spearman_within_top
 ) -> float:
     """The statistic for two Gaussian scores of this Spearman correlation: T37.
 
-    What range restriction alone makes of a whole-pool correlation, within the top
-    ``share`` of the pool. Raises ValueError for a correlation outside [-1, 1].
+    What range restriction alone makes of it within the top ``share`` of the pool.
     """
     if not -1 <= correlation <= 1:
         raise ValueError(f"correlation must lie in [-1, 1], got {correlation}")
@@ -86,10 +82,7 @@ def gaussian_reference(
 
 
 def inverse_fit(samples: ArrayLike, means: ArrayLike) -> tuple[float, float]:
-    """``a`` and ``b`` of the least-squares line means = a + b / samples.
-
-    For a Monte-Carlo estimate whose bias falls as 1/L, a is its value without bias.
-    """
+    """``a``, free of a bias that falls as 1/L, and ``b`` of the line a + b / samples."""
     inverse = 1 / np.asarray(samples, dtype=float)
     slope, intercept = np.polyfit(inverse, np.asarray(means, dtype=float), 1)
     return float(intercept), float(slope)

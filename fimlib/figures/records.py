@@ -260,7 +260,8 @@ def check_replaceable(
 ) -> None:
     """Refuse to replace a record of another protocol, or one that holds more.
 
-    holds: name to what the new record will have. same: parts of ``Run`` that must agree.
+    holds: name to what the new record will have. same: parts of ``Run`` that must
+    agree.
     """
     path = Path(path)
     if not path.exists() or not run_path(path).exists():

@@ -1,13 +1,14 @@
 """The tables of Figures 2 and 3: means over seeds, with bootstrap errors."""
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
 
 from fimlib.figures import agreement
+from fimlib.figures.agreement import Statistic
 from fimlib.figures.ranking import BASELINES, NAMES, by_seed, oriented
 from fimlib.figures.records import Arrays, Record, Table
 
@@ -23,11 +24,7 @@ BINS = (0.0, 0.01, 0.1, 1.0, np.log(10), np.inf)  # nats of EIG log det
 
 
 def over_seeds(
-    record: Record,
-    score: str,
-    other: str,
-    statistic: Callable[..., float],
-    *arguments: Any,
+    record: Record, score: str, other: str, statistic: Statistic, *arguments: Any
 ) -> np.ndarray:
     """The statistic of two scores in each seed: (S,)."""
     return np.array([
@@ -41,8 +38,7 @@ def standard_errors(
 ) -> np.ndarray:
     """Bootstrap error of each other's mean Spearman within the top ``count`` of score.
 
-    Digits are drawn again within a seed, and seeds among themselves: with five of them
-    an error is itself uncertain by a third.
+    Digits are drawn again within a seed, and seeds among themselves.
     """
     draw = np.random.default_rng(0)
     found = []  # (S, others, resamples)
@@ -88,15 +84,9 @@ def compare(published: Arrays, runs: dict[str, Record]) -> Table:
         for score in dict.fromkeys(score for score, _ in pairs):
             others = [other for first, other in pairs if first == score]
             se = standard_errors(record, score, others, len(record))
-            errors |= {
-                (score, o): float(e) for o, e in zip(others, se, strict=True)
-            }  # fmt: skip
-        found[name] = [
-            with_error(
-                over_seeds(record, *pair, agreement.spearman).mean(), errors[pair], 3
-            )
-            for pair in pairs
-        ]
+            errors |= {(score, o): float(e) for o, e in zip(others, se, strict=True)}
+        means = {p: over_seeds(record, *p, agreement.spearman).mean() for p in pairs}
+        found[name] = [with_error(means[pair], errors[pair], 3) for pair in pairs]
     return found
 
 
@@ -110,15 +100,9 @@ def top_table(
     for count in (size, *counts):
         label = "whole pool" if count == size else f"its top {count}"
         errors = standard_errors(record, score, others, count)
-        found[label] = [
-            with_error(
-                over_seeds(
-                    record, score, name, agreement.spearman_within_top, count
-                ).mean(),
-                error,
-            )
-            for name, error in zip(others, errors, strict=True)
-        ]
+        within = agreement.spearman_within_top
+        means = [over_seeds(record, score, o, within, count).mean() for o in others]
+        found[label] = [*map(with_error, means, errors)]
     return found
 
 
@@ -137,9 +121,8 @@ def reference_table(record: Record, score: str = "bald", count: int = 100) -> Ta
             row[label] = over_seeds(record, score, name, statistic, count).mean()
             gaussian = agreement.gaussian_reference(pool, share, statistic)
             row[f"{label}, Gaussian"] = gaussian
-        shared = over_seeds(record, score, name, agreement.overlap, count)
-        row["shared"] = shared.mean()
-        rows.append(row)
+        shared = over_seeds(record, score, name, agreement.overlap, count).mean()
+        rows.append(row | {"shared": shared})
     return {key: [row[key] for row in rows] for key in rows[0]}
 
 
@@ -221,15 +204,12 @@ def bias_table(
 def noise_table(record: Record, samples: int = 100, count: int = 100) -> Table:
     """What the noise of ``samples`` dropout samples leaves: predicted and measured.
 
-    The prediction is Spearman-Brown's, from two estimates of half as many samples; the
-    measured ceiling is the agreement with many other samples.
+    Predicted by Spearman-Brown from two estimates of half as many samples; the measured
+    ceiling is the agreement with many other samples.
     """
     rows = []
     for score in ("bald", "epig"):
-        for suffix, label in (
-            ("spearman", "whole pool"),
-            (f"top_{count}", f"top {count}"),
-        ):
+        for suffix in ("spearman", f"top_{count}"):
             half, whole = (
                 mean_by(record, "samples", f"next_{suffix}", score=score)[level]
                 for level in (samples // 2, samples)
@@ -238,7 +218,7 @@ def noise_table(record: Record, samples: int = 100, count: int = 100) -> Table:
             ceiling = mean_by(record, "samples", f"half_{suffix}", score=score)
             rows.append({
                 "score": NAMES[score],
-                "over": label,
+                "over": "whole pool" if suffix == "spearman" else f"top {count}",
                 "split half": half,
                 "another, predicted": reliability,
                 "another, measured": whole,

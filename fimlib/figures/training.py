@@ -27,12 +27,9 @@ def epoch_indices(num_points: int, draws: int, generator: Generator) -> Tensor:
 
 
 def mean_accuracy(
-    net: DropoutCNN,
-    inputs: Tensor,
-    labels: Tensor,
-    num_samples: int,
+    net: DropoutCNN, inputs: Tensor, labels: Tensor, num_samples: int,
     generator: Generator,
-) -> tuple[float, float]:
+) -> tuple[float, float]:  # fmt: skip
     """Accuracy and cross-entropy (nats) of the mean of consistent dropout samples."""
     masks = network.draw_masks(num_samples, generator)
     log_probs = network.mc_log_probs(net, inputs, masks).double()

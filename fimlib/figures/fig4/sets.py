@@ -105,13 +105,9 @@ def load(name: str) -> RegressionSet:
 
 
 def split(
-    n: int,
-    seed: int,
-    train_size: int = 256,
-    validation_size: int = 1024,
-    pool_size: int | None = None,
-    test_size: int | None = None,
-) -> Split:
+    n: int, seed: int, train_size: int = 256, validation_size: int = 1024,
+    pool_size: int | None = None, test_size: int | None = None,
+) -> Split:  # fmt: skip
     """Split n rows at random: the seed decides, and pool_size changes the pool only.
 
     None is the benchmark's rule: a fifth of the rows to test, more when over 200,000

@@ -55,17 +55,11 @@ class Settings:
 
 
 def run(
-    data: str | tuple[str, ...] | None = None,
-    seeds: Sequence[int] | None = None,
-    out: str | Path | None = None,
-    *,
-    protocol: str = "reduced",
-    studies: Sequence[str] | None = None,
-    work: str | Path = "runs",
-    progress: bool = True,
-    settings: Settings | None = None,
-    **changes: Any,
-) -> Path:
+    data: str | tuple[str, ...] | None = None, seeds: Sequence[int] | None = None,
+    out: str | Path | None = None, *, protocol: str = "reduced",
+    studies: Sequence[str] | None = None, work: str | Path = "runs",
+    progress: bool = True, settings: Settings | None = None, **changes: Any,
+) -> Path:  # fmt: skip
     """Make the records ``fig4-STUDY.csv`` in folder ``out``; the last one's path.
 
     data, seeds: names of sets and numbers of splits, in place of those of ``settings``.
@@ -355,20 +349,14 @@ STUDIES = {
 # --- the networks of one first batch ---------------------------------------------
 
 
-def save_live(
-    path: str | Path,
-    name: str = "fried",
-    split: int = 0,
-    protocol: Protocol | None = None,
-) -> Path:
-    """Keep the networks with which a split of the sweep chooses its first batch.
+def save_live(path: str | Path, protocol: Protocol | None = None) -> Path:
+    """Keep the networks with which split 0 of "fried" chooses its first batch.
 
-    As float32 arrays weight0, bias0, ...: all members, of which the white box is the
-    first. What a batch needs besides, the data, is generated.
+    As float32 arrays weight0, bias0, ...: all members, the white box first.
     """
     protocol = protocol or protocol_for("reduced")
     with fixed_threads(protocol.threads):
-        state = State(sets.load(name), split, protocol)
+        state = State(sets.load("fried"), 0, protocol)
         stack = unit._trained([state], protocol.members, 0)
     arrays = {f"weight{i}": part.numpy() for i, part in enumerate(stack.weights)}
     arrays |= {f"bias{i}": part.numpy() for i, part in enumerate(stack.biases)}

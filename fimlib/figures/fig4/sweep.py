@@ -43,26 +43,17 @@ class Unit(NamedTuple):
 
 
 def sweep(
-    data: Names = None,
-    seeds: Seeds = None,
-    *,
-    protocol: str = "reduced",
-    methods: Names = None,
-    backend: str = "loky",
-    scheduler: str | None = None,
-    jobs: int | None = None,
-    together: int = 5,
-    work: str | Path | None = None,
-    out: str | Path | None = None,
-    progress: bool = True,
-    **settings: Any,
-) -> Path:
+    data: Names = None, seeds: Seeds = None, *, protocol: str = "reduced",
+    methods: Names = None, backend: str = "loky", scheduler: str | None = None,
+    jobs: int | None = None, together: int = 5, work: str | Path | None = None,
+    out: str | Path | None = None, progress: bool = True, **settings: Any,
+) -> Path:  # fmt: skip
     """Make the record ``fig4-PROTOCOL.csv`` in folder ``out``; its path is returned.
 
     data, methods, seeds: names, and numbers of splits; by default the protocol's.
     together: splits trained as one batched model. backend "dask" sends tasks to the
-    scheduler at address ``scheduler``, or to a cluster of ``jobs`` processes of its own.
-    Units in folder ``work`` are not done again. ``settings`` replace fields of
+    scheduler at address ``scheduler``, or to a cluster of ``jobs`` processes of its
+    own. Units in folder ``work`` are not done again. ``settings`` replace fields of
     ``Protocol``. Raises ValueError, before anything is written, for unknown names, for
     a ``work`` or ``out`` that holds another protocol, and where no scheduler answers.
     """

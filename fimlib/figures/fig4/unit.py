@@ -79,13 +79,9 @@ def _parts(rows: int, split: int, protocol: Protocol) -> sets.Split:
 
 
 def run_units(
-    name: str,
-    digest: str,
-    method: str,
-    kernel: str,
-    splits: Sequence[int],
+    name: str, digest: str, method: str, kernel: str, splits: Sequence[int],
     protocol: Protocol,
-) -> dict[int, Arrays]:
+) -> dict[int, Arrays]:  # fmt: skip
     """The units of several splits in step, split to arrays; each is as if alone.
 
     Raises ValueError where the data found here are not those of ``digest``.

@@ -277,19 +277,15 @@ def figure_bias(canvas: Figure, record: Record) -> None:
 
 
 def _band(
-    axes: Axes,
-    x: np.ndarray,
-    curves: np.ndarray,
-    color: str,
-    label: str | None = None,
-    middle: Callable[..., np.ndarray] = np.median,
-) -> np.ndarray:
+    axes: Axes, x: np.ndarray, curves: np.ndarray, color: str,
+    label: str | None = None, middle: Callable[..., np.ndarray] = np.median,
+) -> np.ndarray:  # fmt: skip
     """Range over curves (S, K) and their middle; returns the middle."""
     some = np.unique([*range(0, len(x), 5 if len(x) > 100 else 1), len(x) - 1])
     low, high = six_digits(curves.min(0)), six_digits(curves.max(0))
     between = six_digits(middle(curves, axis=0))
-    style = {"color": color, "alpha": 0.25, "linewidth": 0}
-    axes.fill_between(x[some], low[some], high[some], **style)
+    ends = x[some], low[some], high[some]
+    axes.fill_between(*ends, color=color, alpha=0.25, linewidth=0)
     axes.plot(x[some], between[some], color=color, linewidth=1.6, label=label)
     return between
 
