@@ -35,8 +35,8 @@ class DropoutCNN(nn.Module):
         """PyTorch's default: uniform within 1 / sqrt(fan in), weights and biases."""
         for layer in (self.conv1, self.conv2, self.fc1, self.fc2):
             bound = layer.weight[0].numel() ** -0.5
-            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-            nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+            for values in layer.parameters():  # weight, then bias
+                nn.init.uniform_(values, -bound, bound, generator=generator)
 
     def forward(self, images: Tensor, masks: Masks | None = None) -> Tensor:
         """Logits (N,10) of images (N,1,28,28), with masks of ``draw_masks`` or none."""
@@ -83,10 +83,10 @@ def mc_log_probs(
 
 def _mc_block(net: DropoutCNN, images: Tensor, masks: Masks) -> Tensor:
     shared = F.relu(F.max_pool2d(net.conv1(images), 2))
-    samples = [
-        _thinned(net, shared, *(mask[index].nonzero().squeeze(1) for mask in masks))
-        for index in range(len(masks[0]))
-    ]
+    kept = (
+        [row.nonzero().squeeze(1) for row in one] for one in zip(*masks, strict=True)
+    )
+    samples = [_thinned(net, shared, *indices) for indices in kept]
     return F.log_softmax(torch.stack(samples, dim=1), dim=-1)
 
 
@@ -96,7 +96,8 @@ def _thinned(
     """Logits when only the channels and units with these indices are kept."""
     weight = net.conv2.weight[second][:, first]
     # Doubling the weights that read a kept channel doubles the channel, exactly.
-    hidden = F.conv2d(shared[:, first], 2.0 * weight, net.conv2.bias[second])
+    _, bias = net.conv2.parameters()
+    hidden = F.conv2d(shared[:, first], 2.0 * weight, bias[second])
     hidden = F.relu(F.max_pool2d(hidden, 2)).flatten(1)
     columns = (second[:, None] * _CELLS + torch.arange(_CELLS)).flatten()
     weight = net.fc1.weight[third][:, columns]

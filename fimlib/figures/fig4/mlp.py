@@ -47,6 +47,7 @@ class Stack:
         return Stack([w[part] for w in self.weights], [b[part] for b in self.biases])
 
     def parameters(self) -> list[Tensor]:
+        """All of them."""
         return [*self.weights, *self.biases]
 
     def outputs(self, inputs: Tensor) -> Tensor:

@@ -160,8 +160,8 @@ def _finished(
     name: str, inputs: np.ndarray, targets: np.ndarray, source: str, note: str
 ) -> RegressionSet:
     """The set with at most 500,000 rows, standardised targets and its full note."""
-    rows = sources.kept_rows(len(inputs))
-    inputs, targets = inputs[rows], targets[rows]
+    kept = sources.kept_rows(len(inputs))
+    inputs, targets = inputs[kept], targets[kept]
     digest = records.sha256([inputs, targets])
     rows, columns = _PUBLISHED[name]
     notes = [note] if note else []

@@ -181,18 +181,13 @@ def rank(name: str, split: int, protocol: Protocol, settings: Settings) -> Array
 def _ensemble(state: State, members: int, protocol: Protocol) -> Stack:
     """Networks of this study: streams of their own, so none is one of the sweep's."""
     generators = [state.stream("study network", i) for i in range(members)]
-    pairs = [
-        tuple(part[None] for part in state.pairs(name))
-        for name in ("train", "validation")
-    ]
+    pairs = unit.stacked([state], "train"), unit.stacked([state], "validation")
     return mlp.fit(*pairs, generators, protocol.training())
 
 
 def _predict(stack: Stack, inputs: Tensor) -> Tensor:
-    parts = [
-        stack[start : start + _MEMBERS].predict(inputs)
-        for start in range(0, len(stack), _MEMBERS)
-    ]
+    starts = range(0, len(stack), _MEMBERS)
+    parts = [stack[start : start + _MEMBERS].predict(inputs) for start in starts]
     return torch.cat(parts).double()
 
 
