@@ -74,8 +74,7 @@ def mc_log_probs(
 ) -> Tensor:
     """Log-probabilities (N,L,10) of images (N,1,28,28) under L consistent masks.
 
-    Mask l holds for every image, as in BALD and EPIG it must: the samples are draws of
-    one model, not of one model an image.
+    Mask l holds for every image: the samples are draws of one model, as in BALD.
     """
     blocks = [_mc_block(net, block, masks) for block in images.split(chunk)]
     return torch.cat(blocks)
@@ -90,10 +89,9 @@ def _mc_block(net: DropoutCNN, images: Tensor, masks: Masks) -> Tensor:
     return F.log_softmax(torch.stack(samples, dim=1), dim=-1)
 
 
-def _thinned(
-    net: DropoutCNN, shared: Tensor, first: Tensor, second: Tensor, third: Tensor
-) -> Tensor:
+def _thinned(net: DropoutCNN, shared: Tensor, *kept: Tensor) -> Tensor:
     """Logits when only the channels and units with these indices are kept."""
+    first, second, third = kept
     weight = net.conv2.weight[second][:, first]
     # Doubling the weights that read a kept channel doubles the channel, exactly.
     _, bias = net.conv2.parameters()
