@@ -1,11 +1,8 @@
 """What separates EPIG from JEPIG, and JEPIG from EIG: T4."""
 
-from __future__ import annotations
-
 import numpy as np
 import sympy
 
-from companion.evidence.ch01.information_quantities import CHAPTER, W, Y
 from companion.evidence.ch01.label_tables import conditional, label_tables, outcomes
 from companion.evidence.ch01.predictive_quantities import (
     EVALS,
@@ -15,31 +12,18 @@ from companion.evidence.ch01.predictive_quantities import (
     table_scores,
     total,
 )
-from companion.evidence.ch02.blr import TIGHT, problem
-from companion.evidence.draws import gap
+from companion.evidence.draws import TIGHT, gap, problem
 from companion.evidence.ledger import CORRECTED, claim
+from companion.evidence.notation import W, Y
 from companion.proof import MI, Check, Const, Derivation, Independent, Let, Mutant, Step
 from fimlib.blr import BayesianLinearRegression
 
 
 @claim(
     "T4",
-    title="What separates EPIG, JEPIG and EIG",
-    talk=(
-        r"Difference between EIG and JEPIG? Expectation over $\Yeval\given\xeval$ vs "
-        r"joint $\Yevalset\given\xevalset$"
-    ),
-    statement=(
-        r"JEPIG $-$ EPIG $=\simpleE{e}\MIof{\Yeval_{-e};\Y\given\Yeval_e}$, what the "
-        r"other evaluation labels add to one: the talk's answer. EIG $-$ JEPIG "
-        r"$=\MIof{\W;\Y\given\Yevalset}$, what the label says about the parameters "
-        "once all evaluation labels are known."
-    ),
-    assumptions=("those of T3, the same weight for every evaluation input",),
-    verdict=CORRECTED,
+    CORRECTED,
+    "thm-information-difference eq-information-difference",
     correction="the question has to read: difference between EPIG and JEPIG?",
-    chapter=CHAPTER,
-    labels=("thm-information-difference", "eq-information-difference"),
 )
 def t4():
     share = Const(sympy.Rational(1, 3))

@@ -1,7 +1,5 @@
 """Information gain of a known label, two definitions that differ: T2."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import mpmath
@@ -13,36 +11,15 @@ from scipy.special import digamma
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from companion.evidence.ch01.information_quantities import (
-    CHAPTER,
     EIG,
     P_Y,
-    ZERO,
     Average,
     NonNegative,
-    W,
-    Y,
 )
-from companion.evidence.ch02.blr import I_D, S2, S_NEW, SIZES, TIGHT, X_1, S, problem
-from companion.evidence.draws import gap, log_det
+from companion.evidence.draws import SIZES, TIGHT, gap, log_det, problem
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.proof import (
-    CALCULUS,
-    HALF,
-    Check,
-    Derivation,
-    H,
-    Let,
-    Mean,
-    Mutant,
-    Step,
-    Sym,
-    Tr,
-    chain,
-    eq,
-    ge,
-    logdet,
-    scalar,
-)
+from companion.evidence.notation import I_D, S2, S_NEW, X_1, ZERO, S, W, Y
+from companion.proof import *
 from fimlib import information, predictive
 from fimlib.blr import BayesianLinearRegression
 from fimlib.posterior import GaussianPosterior
@@ -63,32 +40,14 @@ class Calculus(Step):
 
 @claim(
     "T2",
-    title="Information gain",
-    talk=r"Information Gain (IG): same as EIG but with known $\yacq$",
-    statement=(
-        r"The entropy drop $\Hof{\W}-\Hof{\W\given\y,\x}$ and the divergence "
-        rf"$\Kale{{{POSTERIOR}}}{{\pof{{\w}}}}$ both average to EIG under ${P_Y}$. For "
-        "single labels they differ: the first can be negative, the second cannot. In "
-        "a linear-Gaussian model the first is EIG for every label, the second EIG "
-        r"$+\,\frac q{2v}\big(\frac{r^2}v-1\big)$."
+    CONDITIONS,
+    (
+        "thm-information-gain eq-information-mean-gain eq-information-linear-gain "
+        "eq-information-gains eq-errata-gains"
     ),
-    assumptions=(
-        r"$\pof{\w\given\x}=\pof{\w}$; finite entropies",
-        r"for the last sentence $\sigma^2$ known; $q=\x^\top\Sigma\x$, $v=\sigma^2+q$, "
-        r"$r=\y-\x^\top\mu$",
-    ),
-    verdict=CONDITIONS,
     correction=(
-        "two different quantities fit the description and average to EIG; the entropy "
-        "drop is negative for a label that leaves the parameters less certain"
-    ),
-    chapter=CHAPTER,
-    labels=(
-        "thm-information-gain",
-        "eq-information-mean-gain",
-        "eq-information-linear-gain",
-        "eq-information-gains",
-        "eq-errata-gains",
+        "two different quantities fit the description and average to EIG; the entropy"
+        " drop is negative for a label that leaves the parameters less certain"
     ),
 )
 def t2():

@@ -5,8 +5,6 @@ adds means of entropies and of divergences, whose values on random tables are co
 from their definitions, not from the entropies that they are proved to equal.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,23 +12,11 @@ import sympy
 from scipy import stats
 
 from companion.evidence.ch01.label_tables import plogp, posteriors, tables
-from companion.evidence.ch02.blr import SIZES, TIGHT, model_eig, problem
-from companion.evidence.draws import gap
+from companion.evidence.ch02.blr import model_eig
+from companion.evidence.draws import SIZES, TIGHT, gap, problem
 from companion.evidence.ledger import HOLDS, claim
-from companion.proof import (
-    HALF,
-    MI,
-    Check,
-    Const,
-    Derivation,
-    H,
-    Let,
-    Mutant,
-    chain,
-    eq,
-    ge,
-    le,
-)
+from companion.evidence.notation import ZERO, W, Y
+from companion.proof import *
 from companion.proof.algebra import Algebra
 from companion.proof.formula import SCALAR, Formula
 from companion.proof.rules import nonnegative
@@ -39,9 +25,6 @@ from companion.proof.shannon import ROOT, STATES, Entropy, random_prior
 from fimlib import predictive
 from fimlib.blr import BayesianLinearRegression
 
-CHAPTER = "01-information-quantities"
-W, Y = ROOT, r"\Y"
-ZERO = Const(sympy.Integer(0))
 EIG = Let(r"\MIof{\W;\Y\given\x}", MI(W, Y))
 H_Y = Let(r"\Hof{\Y\given\x}", H(Y))
 P_Y, P_Y_W = r"\pof{\y\given\x}", r"\pof{\y\given\x,\w}"
@@ -135,26 +118,7 @@ LABEL_NOISE = Let(r"\E{\pof{\w}}{\Hof{\Y\given\x,\w}}", NOISE)
 # --- T1 --------------------------------------------------------------------------
 
 
-@claim(
-    "T1",
-    title="Expected information gain",
-    talk=r"$\MIof{\W;\Y\given\x}=\Hof{\W}-\E{\pof{\y\given\x}}{\Hof{\W\given\y,\x}}$",
-    statement=(
-        r"$\MIof{\W;\Y\given\x}$ $=\Hof{\W}-\simpleE{\pof{\y\given\x}}"
-        r"\Hof{\W\given\y,\x}$ $=\Hof{\Y\given\x}-\simpleE{\pof{\w}}"
-        r"\Hof{\Y\given\x,\w}$ $=\simpleE{\pof{\w}}\Kale{\pof{\y\given\x,\w}}"
-        r"{\pof{\y\given\x}}$; with $\numclasses$ classes "
-        r"$0\le\MIof{\W;\Y\given\x}$ $\le\Hof{\Y\given\x}\le\log\numclasses$, and an "
-        r"estimate from $L$ samples is at most $\log L$."
-    ),
-    assumptions=(
-        r"$\x$ says nothing about $\w$: $\pof{\w\given\x}=\pof{\w}$",
-        "the entropies are finite; the caps are those of finitely many classes",
-    ),
-    verdict=HOLDS,
-    chapter=CHAPTER,
-    labels=("thm-information-eig", "eq-information-eig"),
-)
+@claim("T1", HOLDS, "thm-information-eig eq-information-eig")
 def t1():
     kl = Let(rf"\simpleE{{\w}}\Kale{{{P_Y_W}}}{{{P_Y}}}", Average(Y, W, "gain"))
     reverse = Let("", Average(Y, W, "loss"))

@@ -5,47 +5,21 @@ of the candidate's label, even where an input occurs twice. An evaluation set is
 sequence of inputs, so that sets with repetitions are included.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
-import sympy
 
-from companion.evidence.ch01.information_quantities import (
-    CHAPTER,
-    NOISE,
-    NonNegative,
-    W,
-    Y,
-)
+from companion.evidence.ch01.information_quantities import NOISE, NonNegative
 from companion.evidence.ch01.label_tables import information, label_tables, outcomes
-from companion.evidence.ch02.blr import TIGHT, problem
-from companion.evidence.draws import gap
+from companion.evidence.draws import TIGHT, gap, problem
 from companion.evidence.ledger import HOLDS, claim
-from companion.proof import (
-    HALF,
-    MI,
-    Check,
-    Const,
-    Derivation,
-    H,
-    Independent,
-    Let,
-    Mutant,
-    Step,
-    chain,
-    eq,
-    ge,
-    le,
-    scalar,
-)
+from companion.evidence.notation import ONE, W, Y
+from companion.proof import *
 from companion.proof.algebra import Algebra
 from companion.proof.scalars import is_zero, substitute
 from fimlib import predictive
 from fimlib.blr import BayesianLinearRegression
 
-ONE = Const(sympy.Integer(1))
 EVALS = tuple(rf"\Yeval_{e}" for e in (1, 2, 3))
 REST = r"\Yeval_{2..\evalsize}"
 FRESH = Independent(Y, EVALS, W)
@@ -84,31 +58,8 @@ def total(terms):
 
 @claim(
     "T3",
-    title="EPIG, JEPIG, and their order",
-    talk=(
-        r"EPIG $\MIof{\Yeval;\Yacq\given\Xeval,\xacq}$, "
-        r"JEPIG $\MIof{\Yevalset;\Yacq\given\xevalset,\xacq}$"
-    ),
-    statement=(
-        r"EPIG is $\sum_ew_e\MIof{\Yeval_e;\Y\given\xeval_e,\x}$, the mean over "
-        r"evaluation inputs with weights $w_e$, JEPIG the information of all their "
-        r"labels together. EPIG $\le$ JEPIG $\le$ EIG for all weights on the set of "
-        "JEPIG; for sets drawn from the distribution of EPIG the first holds in the "
-        r"mean over sets. JEPIG tends to EIG if and only if $\MIof{\W;\Y\given\x,"
-        r"\xevalset,\Yevalset}$ tends to zero."
-    ),
-    assumptions=(
-        r"given $\W$, the evaluation labels are independent of each other and of $\Y$",
-        "evaluation inputs chosen without regard to the candidate; EPIG puts no weight "
-        "outside the set of JEPIG",
-    ),
-    verdict=HOLDS,
-    chapter=CHAPTER,
-    labels=(
-        "thm-information-order",
-        "eq-information-order",
-        "eq-information-predictive",
-    ),
+    HOLDS,
+    "thm-information-order eq-information-order eq-information-predictive",
 )
 def t3():
     weights = [scalar(f"a_{e}") for e in (1, 2, 3)]

@@ -1,66 +1,24 @@
 """One observation and a batch in Bayesian linear regression, and BALD: T9."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import stats
 
-from companion.evidence.ch02.blr import (
-    CHAPTER,
-    I_D,
-    S2,
-    S_NEW,
-    SIZES,
-    TIGHT,
-    TWO_PI_E,
-    X_1,
-    K,
-    S,
-    model_eig,
-    problem,
-)
-from companion.evidence.draws import gap, log_det, z_score
+from companion.evidence.ch02.blr import model_eig
+from companion.evidence.draws import SIZES, TIGHT, gap, log_det, problem, z_score
 from companion.evidence.ledger import CORRECTED, claim
-from companion.proof import (
-    HALF,
-    MONTE_CARLO,
-    Check,
-    Derivation,
-    Eye,
-    Let,
-    Multiplicative,
-    Mutant,
-    Step,
-    Sylvester,
-    Sym,
-    chain,
-    eq,
-    logdet,
-)
+from companion.evidence.notation import I_D, S2, S_NEW, TWO_PI_E, X_1, K, S
+from companion.proof import *
 from fimlib.blr import BayesianLinearRegression
 
 
 @claim(
     "T9",
-    title="Information gain of one observation, and BALD",
-    talk=(
-        r"$\text{EIG}=\tfrac12\log\frac{\sigma_n^2+(\xacq)^\top\Sigma_{old}\xacq}"
-        r"{\sigma_n^2}$, prior over posterior variance"
-    ),
-    statement=(
-        r"$\MIof{\W;\Y\given\x}=\tfrac12\log(1+\x^\top\Sigma\x/\sigma^2)"
-        r"=\Hof{\Y\given\x}-\simpleE{\w}\Hof{\Y\given\x,\w}$, which is BALD; a batch "
-        r"$X$ ($\batchvar\times D$) has "
-        r"$\tfrac12\log\det(I_{\batchvar}+X\Sigma X^\top/\sigma^2)$."
-    ),
-    assumptions=(r"$\Sigma\succ0$", r"$\sigma^2>0$ known"),
-    verdict=CORRECTED,
+    CORRECTED,
+    "thm-blr-eig eq-blr-eig eq-blr-batch eq-errata-predictive",
     correction=(
         "the two variances are the predictive variance of the label and the noise "
         "variance, not the prior and posterior variance"
     ),
-    chapter=CHAPTER,
-    labels=("thm-blr-eig", "eq-blr-eig", "eq-blr-batch", "eq-errata-predictive"),
 )
 def t9():
     q = X_1.T * S * X_1

@@ -1,14 +1,10 @@
 """Hessians of labels that are independent given theta add, at one theta: T12."""
 
-from __future__ import annotations
-
 import sympy
 import torch
 from scipy.special import expit
 
-from companion.evidence.ch02.blr import TIGHT
 from companion.evidence.ch03.bayes_rule import precision, surprise
-from companion.evidence.ch03.laplace import CHAPTER
 from companion.evidence.ch03.logistic import (
     logistic,
     mode_of,
@@ -16,7 +12,7 @@ from companion.evidence.ch03.logistic import (
     posterior_at,
     tanh_network,
 )
-from companion.evidence.draws import gap
+from companion.evidence.draws import TIGHT, gap
 from companion.evidence.generic import (
     COUNT,
     INDEX,
@@ -35,28 +31,12 @@ from fimlib import fisher
 
 @claim(
     "T12",
-    title="Hessians of independent labels add",
-    talk=(
-        r"$\HofHessian{\D\given\w}=\sum_{i=1}^N\HofHessian{y_i\given\w,\x_i}$, "
-        "additive across independent data points (for the same $\\w$)"
-    ),
-    statement=(
-        r"If the labels are independent given the parameters and the inputs, and each "
-        r"depends on its own input only, "
-        r"$\HofHessian{\D\given\w}=\sum_i\HofHessian{\y_i\given\x_i,\w}$ at every "
-        r"$\w$. A re-trained $\wstar$ changes every term."
-    ),
-    assumptions=(
-        r"$\pof{\D\given\w}=\prod_i\pof{\y_i\given\x_i,\w}$",
-        r"all terms at the same $\w$",
-    ),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-hessian-additive eq-laplace-additive",
     correction=(
         "independent given the parameters, not independent; fails for batch-norm in "
         "train mode and for noise that labels share"
     ),
-    chapter=CHAPTER,
-    labels=("thm-hessian-additive", "eq-laplace-additive"),
 )
 def t12():
     one = density("p", INDEX, S, T)

@@ -3,8 +3,6 @@
 g and P are the gradient and the Hessian of -log p(theta|D) at theta*.
 """
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np
@@ -13,7 +11,6 @@ import torch
 from scipy import optimize, stats
 from scipy.special import expit
 
-from companion.evidence.ch02.blr import SIZES, TIGHT, TWO_PI_E
 from companion.evidence.ch03.logistic import (
     approximation,
     logistic,
@@ -23,66 +20,28 @@ from companion.evidence.ch03.logistic import (
     quadrature,
     tanh_network,
 )
-from companion.evidence.ch06.eig import I_D, C, P
-from companion.evidence.draws import gap, log_det
+from companion.evidence.draws import SIZES, TIGHT, gap, log_det
 from companion.evidence.generic import OnALine
 from companion.evidence.generic import T as LINE
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.proof import (
-    HALF,
-    Check,
-    Congruences,
-    Const,
-    Derivation,
-    Let,
-    Mutant,
-    Step,
-    Sym,
-    Zero,
-    chain,
-    eq,
-    logdet,
-    scalar,
-)
+from companion.evidence.notation import I_D, TWO_PI_E, C, P
+from companion.proof import *
 from fimlib.blr import BayesianLinearRegression
 from fimlib.families import Categorical, Gaussian
 from fimlib.fisher import network_roots, observed_information
 from fimlib.posterior import GaussianPosterior
 
-CHAPTER = "03-gaussian-approximation"
 LOG_2_PI = Let(r"\log 2\pi", Const(sympy.log(2 * sympy.pi)))
 
 
 @claim(
     "T10",
-    title="The Gaussian approximation",
-    talk=(
-        r"$\w\overset{\approx}{\sim}\mathcal N(\wstar+\ldots,\HofHessian{\wstar}^{-1})$"
-        r", $\HofHessian{\wstar}=-\nabla^2_{\w}\log\pof{\w\given\D}$"
-    ),
-    statement=(
-        r"With $g^\top=\HofJacobian{\wstar\given\D}$ and "
-        r"$P=\HofHessian{\wstar\given\D}$, the second-order expansion of "
-        r"$-\log\pof{\w\given\D}$ at $\wstar$ is the Gaussian "
-        r"$\mathcal N(\wstar-P^{-1}g,P^{-1})$; its entropy is "
-        r"$\tfrac D2(1+\log2\pi)-\tfrac12\log\det P$."
-    ),
-    assumptions=(
-        r"$\log\pof{\w\given\D}$ twice differentiable, $P\succ0$",
-        r"exact if and only if $\log\pof{\w\given\D}$ is quadratic; $g=0$ at a mode",
-    ),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-laplace eq-laplace-precision eq-laplace-gaussian eq-laplace-entropy",
     correction=(
         "the dots are the Newton step, which vanishes only at a mode; the precision "
-        "has to be positive definite, as GGN plus prior is and a network's Hessian is "
-        "not"
-    ),
-    chapter=CHAPTER,
-    labels=(
-        "thm-laplace",
-        "eq-laplace-precision",
-        "eq-laplace-gaussian",
-        "eq-laplace-entropy",
+        "has to be positive definite, as GGN plus prior is and a network's Hessian is"
+        " not"
     ),
 )
 def t10():

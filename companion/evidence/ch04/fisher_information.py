@@ -1,7 +1,5 @@
 """Fisher information, the mean curvature over labels of the model: T14."""
 
-from __future__ import annotations
-
 import numpy as np
 import sympy
 import torch
@@ -15,21 +13,10 @@ from companion.evidence.ch04.label_network import (
     log_probs,
     tanh_network,
 )
-from companion.evidence.ch04.observed_information import CHAPTER, HESSIAN, OUTER
-from companion.evidence.ch06.eig import TIGHT, dense
-from companion.evidence.draws import gap, z_score
+from companion.evidence.draws import TIGHT, dense, gap, z_score
 from companion.evidence.ledger import HOLDS, claim
-from companion.proof import (
-    MONTE_CARLO,
-    Check,
-    Derivation,
-    Mean,
-    Mutant,
-    Step,
-    Sym,
-    chain,
-    eq,
-)
+from companion.evidence.notation import HESSIAN, OUTER
+from companion.proof import *
 from fimlib import fisher
 from fimlib.families import Bernoulli
 from fimlib.fisher import FisherRoots
@@ -37,31 +24,8 @@ from fimlib.fisher import FisherRoots
 
 @claim(
     "T14",
-    title="Fisher information",
-    talk=(
-        r"$\FisherInfo{\Y\given\x,\w}$ "
-        r"$=\E{\pof{\y\given\x,\w}}{\HofHessian{\y\given\x,\w}}$"
-    ),
-    statement=(
-        r"$F_{\x}=\FisherInfo{\Y\given\x,\w}$ "
-        r"$=\E{\pof{\y\given\x,\w}}{\HofHessian{\y\given\x,\w}}$, the mean over labels "
-        r"of the *model* at $\w$, additive over labels that are independent given "
-        r"$\w$. Labels of the data give other matrices: in logistic regression the "
-        r"mean of $\HofJacobian{\y}^\top\HofJacobian{\y}$ is off by "
-        r"$(q-\pi)(1-2\pi)\,\x\x^\top$, $q$ the data's frequency of $\y=1$."
-    ),
-    assumptions=(
-        r"the mean exists; $\pof{\y\given\x,\w}$ is twice differentiable in $\w$",
-        r"additivity: the labels are independent given their inputs and $\w$",
-    ),
-    verdict=HOLDS,
-    chapter=CHAPTER,
-    labels=(
-        "thm-fisher-mean",
-        "eq-fisher-mean",
-        "eq-fisher-additive",
-        "eq-fisher-empirical",
-    ),
+    HOLDS,
+    "thm-fisher-mean eq-fisher-mean eq-fisher-additive eq-fisher-empirical",
 )
 def t14():
     f_1, f_2 = (Sym(f"F_{i}", "D", "D", "psd") for i in (1, 2))

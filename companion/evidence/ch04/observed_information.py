@@ -3,47 +3,22 @@
 H' is the gradient of -log p(y|x, theta), a row; H'' its Hessian.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import sympy
 import torch
 from torch import nn
 
 from companion.evidence.ch04.label_network import CLASSES, by_autodiff, tanh_network
-from companion.evidence.ch06.eig import TIGHT, dense
-from companion.evidence.draws import gap
+from companion.evidence.draws import TIGHT, dense, gap
 from companion.evidence.ledger import HOLDS, claim
+from companion.evidence.notation import HESSIAN, OUTER, ROW
 from companion.proof import Check, Derivation, Mutant, Step, Sym, Tr
 from fimlib import fisher
 from fimlib.families import Bernoulli
 from fimlib.fisher import FisherRoots
 
-CHAPTER = "04-fisher-information"
-ROW, HESSIAN = r"\HofJacobian{\y}", r"\HofHessian{\y}"
-OUTER = rf"{ROW}^\top{ROW}"
 
-
-@claim(
-    "T13",
-    title="Observed information",
-    talk=(
-        r"The observed information is $\HofHessian{\y\given\x,\w}$ "
-        r"$=-\nabla^2_{\w}\log\pof{\y\given\x,\w}$"
-    ),
-    statement=(
-        r"With the row $\HofJacobian{\y\given\x,\w}$ "
-        r"$=-\nabla_{\w}\log\pof{\y\given\x,\w}$ ($1\times D$), "
-        r"$\HofHessian{\y\given\x,\w}$ $=\HofJacobian{\y\given\x,\w}^\top"
-        r"\HofJacobian{\y\given\x,\w}$ "
-        r"$-\,\nabla^2_{\w}\pof{\y\given\x,\w}/\pof{\y\given\x,\w}$: symmetric, and "
-        "for a network in general indefinite."
-    ),
-    assumptions=(r"$\pof{\y\given\x,\w}>0$, twice differentiable at $\w$",),
-    verdict=HOLDS,
-    chapter=CHAPTER,
-    labels=("thm-fisher-observed", "eq-fisher-observed"),
-)
+@claim("T13", HOLDS, "thm-fisher-observed eq-fisher-observed")
 def t13():
     row = Sym(ROW, 1, "D")
     left, right = quotient_rule()

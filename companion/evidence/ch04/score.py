@@ -5,8 +5,6 @@ parameters, so that -G / p stacks the rows H'. Probabilities sum to one wherever
 are differentiated: the columns of G, and any second derivatives, sum to zero.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import sympy
 import torch
@@ -17,31 +15,17 @@ from companion.evidence.ch04.label_network import (
     by_autodiff,
     tanh_network,
 )
-from companion.evidence.ch04.observed_information import CHAPTER, HESSIAN, OUTER, ROW
 from companion.evidence.ch04.score_families import (
     FAMILIES,
     THETA,
     family_line,
     uniform_lines,
 )
-from companion.evidence.ch05.softmax import ONE, ONES, PI, PROBS
-from companion.evidence.ch06.eig import TIGHT, C, dense
-from companion.evidence.draws import gap
+from companion.evidence.draws import TIGHT, dense, gap
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.proof import (
-    Check,
-    Congruences,
-    Const,
-    Derivation,
-    Given,
-    Let,
-    Mutant,
-    Step,
-    Sym,
-    chain,
-    eq,
-)
-from companion.proof.formula import Zero
+from companion.evidence.notation import HESSIAN, ONE, OUTER, ROW, C
+from companion.evidence.softmax import ONES, PI, PROBS
+from companion.proof import *
 from fimlib import fisher
 from fimlib.families import Bernoulli, Categorical, GaussianMeanLogSd, Poisson
 
@@ -75,32 +59,12 @@ SECOND = Given(ONES.T * B, Const(sympy.Integer(0)))
 
 @claim(
     "T15",
-    title="Mean square, covariance, never negative",
-    talk=(
-        r"$\FisherInfo{\Y\given\x,\w}$ "
-        r"$=\E{\pof{\y\given\x,\w}}{\HofJacobian{\y\given\x,\w}^\top"
-        r"\HofJacobian{\y\given\x,\w}}$ "
-        r"$=\implicitCov{\HofJacobian{\Y\given\x,\w}^\top}$ $\succeq0$"
-    ),
-    statement=(
-        r"Under the two assumptions $\simpleE{\y}\HofJacobian{\y}=0$ and "
-        r"$F_{\x}=\simpleE{\y}[\HofJacobian{\y}^\top\HofJacobian{\y}]$ "
-        r"$=\implicitCov{\HofJacobian{\Y}^\top}\succeq0$. Without them the three "
-        r"differ: for a label uniform on $(0,\theta)$ they are $-1/\theta^2$, "
-        r"$1/\theta^2$ and $0$."
-    ),
-    assumptions=(
-        r"where $\pof{\y\given\x,\w}>0$ does not depend on $\w$",
-        r"$\int\pof{\y\given\x,\w}\,d\y=1$ may be differentiated under the integral: "
-        "once for the covariance, twice for the Hessian",
-    ),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-fisher-score eq-fisher-score",
     correction=(
         "for a label whose support moves with the parameters the mean Hessian can be "
         "negative, and is neither the mean square nor the covariance of the gradient"
     ),
-    chapter=CHAPTER,
-    labels=("thm-fisher-score", "eq-fisher-score"),
 )
 def t15():
     table = {name: family_line(name) for name in FAMILIES}

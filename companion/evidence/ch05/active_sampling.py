@@ -3,8 +3,6 @@
 IG(y) is the drop in the entropy of the parameters when the label is y; EIG its mean.
 """
 
-from __future__ import annotations
-
 import functools
 
 import mpmath
@@ -26,26 +24,12 @@ from companion.evidence.ch05.coin import (
     gain_after,
     probability_gains,
 )
-from companion.evidence.ch05.exponential_families import CHAPTER
-from companion.evidence.ch05.exponential_families import JAC as J
-from companion.evidence.ch05.exponential_families import LAM as LAMBDA
 from companion.evidence.ch05.glm import linear_models
-from companion.evidence.ch06.eig import I_D, TIGHT, C, P, dense
-from companion.evidence.draws import gap, log_det
+from companion.evidence.draws import TIGHT, dense, gap, log_det
 from companion.evidence.ledger import CORRECTED, claim
-from companion.proof import (
-    HALF,
-    Check,
-    Derivation,
-    Eye,
-    Let,
-    Multiplicative,
-    Mutant,
-    Sylvester,
-    chain,
-    eq,
-    logdet,
-)
+from companion.evidence.notation import I_D, LAMBDA, C, P
+from companion.evidence.notation import JAC as J
+from companion.proof import *
 from fimlib import fisher, information, predictive
 from fimlib.blr import BayesianLinearRegression
 from fimlib.families import Bernoulli
@@ -57,31 +41,12 @@ GRID = 20_001
 
 @claim(
     "T19",
-    title="Active learning and active sampling",
-    talk=(
-        r"Of $\FisherInfo{\Y\given x,\wstar}=\HofHessian{y\given x,\wstar}$ in GLMs: "
-        '"Active learning and active sampling objectives coincide!"'
-    ),
-    statement=(
-        r"In a GLM, *in the Gaussian approximation at one $\wstar$*, $\mathrm{IG}(\x,"
-        r"\y)=\tfrac12\log\det(I+F_{\x}P^{-1})$ for every label, which is EIG. The "
-        r"exact IG depends on the label: in logistic regression with $\x=1$ and "
-        r"$\w\sim\mathcal N(1,4)$ it is .25503 for $\y=0$, .19488 for $\y=1$ and "
-        "EIG .21607, where the approximation has .29011 for all three. More labels do "
-        r"not cure it: of a coin with frequency $\pi$ the exact IG of a 1 tends to "
-        r"$\tfrac{1-\pi}\pi$ times the approximation."
-    ),
-    assumptions=(
-        r"a GLM: exponential family, canonical link, linear outputs",
-        r"Gaussian posteriors before and after, expanded at the same $\wstar$",
-    ),
-    verdict=CORRECTED,
+    CORRECTED,
+    "thm-family-sampling eq-family-sampling eq-family-coin",
     correction=(
         "the approximations coincide, the objectives do not: a label moves the "
         "posterior to where the curvature is another"
     ),
-    chapter=CHAPTER,
-    labels=("thm-family-sampling", "eq-family-sampling", "eq-family-coin"),
 )
 def t19():
     curvature = Let(r"\HofHessian{\y}", J.T * LAMBDA * J)

@@ -4,8 +4,6 @@ The density of z is t^a (1 - t)^b / B(a, b), t the sigmoid of z: after a flat pr
 ones and b zeros. Entropies are those of z, not of t.
 """
 
-from __future__ import annotations
-
 import mpmath
 import numpy as np
 import sympy

@@ -1,33 +1,17 @@
 """The table of families: log-partition functions and their Hessians: T17."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
 import sympy
 import torch
 
-from companion.evidence.ch04.observed_information import HESSIAN
-from companion.evidence.ch05.exponential_families import CHAPTER
 from companion.evidence.ch05.family_rows import MU, ROWS, S, family_step
-from companion.evidence.ch05.softmax import LAMBDA, ONES, PI, PROBS, SOFTMAX
-from companion.evidence.ch06.eig import TIGHT, C
-from companion.evidence.draws import gap, pd_matrix
+from companion.evidence.draws import TIGHT, gap, pd_matrix
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.proof import (
-    HALF,
-    Check,
-    Const,
-    Derivation,
-    Given,
-    Let,
-    Mutant,
-    Step,
-    Sym,
-    Tr,
-)
-from companion.proof.formula import Zero
+from companion.evidence.notation import HESSIAN, C
+from companion.evidence.softmax import LAMBDA, ONES, PI, PROBS, SOFTMAX
+from companion.proof import *
 from fimlib import families, fisher
 from fimlib.families import Categorical
 
@@ -39,28 +23,13 @@ CLASSES = Const(sympy.Symbol(C, positive=True))
 
 @claim(
     "T17",
-    title="A table of families",
-    talk="Examples: (the list is not in the text of the talk; this one is ours)",
-    statement=(
-        r"In natural parameters $\nabla^2\!A=\implicitCov{T(\Y)}$ is: $\sigma^2$ "
-        r"(Gaussian, known variance), $\pi(1-\pi)$ (Bernoulli), "
-        r"$\operatorname{diag}(p)-pp^\top$ (classes), $n\pi(1-\pi)$ (binomial), "
-        r"$e^z$ (Poisson), $1/z^2$ (exponential). A network that puts out a Gaussian's "
-        r"*mean* has the curvature $1/\sigma^2$. A softmax of $\numclasses$ logits has "
-        r"rank $\numclasses-1$, its last layer at most $(\numclasses-1)(d+1)$."
-    ),
-    assumptions=(
-        r"$z<0$ for the exponential, $z_2<0$ for the Gaussian of unknown variance",
-        r"$p_c>0$ for every class, as a softmax has it",
-    ),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-family-table eq-family-log-sd",
     correction=(
         r"the curvature is $1/\sigma^2$ by a mean and $\sigma^2$ by the natural "
         r"parameter; $(\mu,\log s)$ is not natural, and its observed information "
         "depends on the label"
     ),
-    chapter=CHAPTER,
-    labels=("thm-family-table", "eq-family-log-sd"),
 )
 def t17():
     rows = [family_step(make) for make in ROWS]

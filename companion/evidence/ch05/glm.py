@@ -3,8 +3,6 @@
 f = W x is linear in the parameters W (C, d), and the outputs are natural parameters.
 """
 
-from __future__ import annotations
-
 import math
 
 import mpmath
@@ -13,57 +11,30 @@ import sympy
 import torch
 from torch import nn
 
-from companion.evidence.ch03.chain_rule import as_symbols, smooth
-from companion.evidence.ch04.observed_information import HESSIAN
-from companion.evidence.ch05.exponential_families import (
-    CHAPTER,
-    LAM,
-    LINE,
-    SLOPE,
-    T_Y,
-    along,
-    bend,
-)
-from companion.evidence.ch06.eig import TIGHT, C, dense
-from companion.evidence.draws import gap, pd_matrix
+from companion.evidence.ch05.chain_rule import as_symbols, smooth
+from companion.evidence.ch05.exponential_families import LINE, SLOPE, T_Y, along, bend
+from companion.evidence.draws import TIGHT, dense, gap, pd_matrix
 from companion.evidence.ledger import CONDITIONS, claim
+from companion.evidence.notation import HESSIAN, LAMBDA, C
 from companion.proof import Check, Derivation, Mutant, Step, Sym
 from fimlib import families, fisher
 from fimlib.families import Bernoulli
 
 U, X = Sym("U", C, "d"), Sym(r"\x", "d")
 MOVE = U * X
-ALONG = MOVE.T * LAM * MOVE
+ALONG = MOVE.T * LAMBDA * MOVE
 Z, Y = sympy.symbols("z y", real=True)
 
 
 @claim(
     "T18",
-    title="Generalised linear models",
-    talk=(
-        r"For GLMs (exponential family + linear mapping $f(x;\w)=\w^\top x$): "
-        r"$\FisherInfo{\Y\given x,\wstar}=\HofHessian{y\given x,\wstar}$ for any $y$"
-    ),
-    statement=(
-        r"If the family is exponential, its natural parameters are the outputs "
-        r"(canonical link), and these are linear in $\w$, "
-        r"$f=\mathbf W\x$, then $\HofHessian{\y\given\x,\w}=F_{\x}"
-        r"=\nabla^2\!A\otimes\x\x^\top$ for **every** $\y$ and $\w$. Where one of the "
-        r"three is missing it depends on $\y$ in general."
-    ),
-    assumptions=(
-        "an exponential family",
-        "canonical link: the outputs are its natural parameters",
-        r"outputs linear in the parameters, for several outputs $f=\mathbf W\x$",
-    ),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-family-glm eq-family-glm eq-family-link",
     correction=(
         "the canonical link is a condition, not part of the name: in probit "
         "regression the curvature depends on the label; and with several outputs "
         r"$f=\mathbf W\x$ in the place of $\w^\top\x$"
     ),
-    chapter=CHAPTER,
-    labels=("thm-family-glm", "eq-family-glm", "eq-family-link"),
 )
 def t18():
     soft, closed = softmax_hessian()

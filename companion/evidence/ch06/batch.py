@@ -1,45 +1,13 @@
 """Batches: redundancy, submodularity, and what the trace ignores: T25."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np
 
-from companion.evidence.ch06.eig import (
-    CHAPTER,
-    I_D,
-    I_R,
-    TIGHT,
-    G,
-    P,
-    R,
-    classifier,
-    dense,
-)
-from companion.evidence.draws import gap, log_det
+from companion.evidence.draws import TIGHT, classifier, dense, gap, log_det
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.proof import (
-    HALF,
-    Check,
-    Congruences,
-    Derivation,
-    Eye,
-    Grows,
-    Let,
-    Multiplicative,
-    Mutant,
-    Spectral,
-    Step,
-    Sylvester,
-    Sym,
-    Tr,
-    chain,
-    eq,
-    le,
-    logdet,
-    scalar,
-)
+from companion.evidence.notation import I_D, I_R, G, P, R
+from companion.proof import *
 from fimlib import information
 from fimlib.fisher import FisherRoots
 from fimlib.posterior import GaussianPosterior
@@ -47,26 +15,9 @@ from fimlib.posterior import GaussianPosterior
 
 @claim(
     "T25",
-    title="Batches: redundancy, submodularity, and what the trace ignores",
-    talk=(
-        r"$\log\det(\sum_i F_i P^{-1}+I)$ is not additive over the batch, "
-        r"$\sum_i\tr(F_iP^{-1})$ is, so it ignores redundancy"
-    ),
-    statement=(
-        r"$A\mapsto\tfrac12\log\det(I+F_AP^{-1})$ is monotone and submodular: the gain "
-        r"$\tfrac12\log\det(I+R(P+F_A)^{-1}R^\top)$ of one more point falls as $A$ "
-        r"grows. Hence EIG(batch) $\le\sum_i$ EIG$(\x_i)"
-        r"\le\tfrac12\sum_i\tr(F_iP^{-1})$, and greedy selection reaches $1-1/e$ "
-        r"of the best."
-    ),
-    assumptions=(
-        r"fixed $\wstar$, $F_i\succeq0$, $P\succ0$; labels independent given $\w$",
-        "for greedy: a limit on the number of points",
-    ),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-batch eq-eig-gain eq-eig-batch eq-errata-talk-batch",
     correction="the talk's two displays lack the factor ½",
-    chapter=CHAPTER,
-    labels=("thm-batch", "eq-eig-gain", "eq-eig-batch", "eq-errata-talk-batch"),
 )
 def t25():
     a, b = Sym("A", "n", "D"), Sym("B", "m", "D")

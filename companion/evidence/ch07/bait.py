@@ -1,40 +1,14 @@
 """BAIT and its relatives: the trace form, greedy steps, limits: T28, T29, T49."""
 
-from __future__ import annotations
-
 import numpy as np
 import sympy
 import torch
 
-from companion.evidence.ch02.blr import problem
-from companion.evidence.ch06.eig import I_R, TIGHT, P, R, dense
-from companion.evidence.ch07.epig import (
-    CHAPTER,
-    F_BAR,
-    F_E,
-    PROBLEMS,
-    Q,
-    mean,
-    predictive_problem,
-)
-from companion.evidence.draws import gap, pd_matrix
+from companion.evidence.ch07.epig import F_BAR, F_E, Q, mean
+from companion.evidence.draws import *
 from companion.evidence.ledger import CONDITIONS, CORRECTED, HOLDS, claim
-from companion.proof import (
-    HALF,
-    Check,
-    Derivation,
-    Eye,
-    Grows,
-    Mutant,
-    Scaled,
-    Step,
-    Sym,
-    Tr,
-    chain,
-    eq,
-    logdet,
-    scalar,
-)
+from companion.evidence.notation import I_R, P, R
+from companion.proof import *
 from fimlib import information
 from fimlib.blr import BayesianLinearRegression
 from fimlib.fisher import FisherRoots
@@ -52,22 +26,12 @@ B_POINT = np.array([-1.0, 2.0])
 
 @claim(
     "T28",
-    title="The trace form, and BAIT",
-    talk="This is the actual foundation of BAIT (Ash et al., 2021)",
-    statement=(
-        r"BAIT minimises $\tr(F_UM_A^{-1})$, the trace form of T27's bound. The trace "
-        r"is linear, so EPIG and JEPIG have proportional trace forms (factor $E$) and "
-        r"no Jensen gap; one greedy step lowers it by "
-        r"$\tr(VM^{-1}F_UM^{-1}V^\top(I_r+VM^{-1}V^\top)^{-1})$."
-    ),
-    assumptions=(r"$M_A=P+\sum_{a\in A}F_a$ with Bayes weights one to one",),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-bait-trace eq-epig-trace eq-epig-bait",
     correction=(
         "the trace cannot tell EPIG from JEPIG; the published code weighs new points "
         "by K/(n+K), not by 1/(n+K)"
     ),
-    chapter=CHAPTER,
-    labels=("thm-bait-trace", "eq-epig-trace", "eq-epig-bait"),
 )
 def t28():
     count, s2 = scalar("E"), scalar(r"\sigma^2")
@@ -219,22 +183,7 @@ def average_variance(function, rng):
 # --- T29 -------------------------------------------------------------------------
 
 
-@claim(
-    "T29",
-    title="Transductive limits: ITL and VTL",
-    talk="See also Hübotter et al. (2024) for transductive active learning",
-    statement=(
-        r"In a linear-Gaussian model with evaluation noise $\epsilon^2$, JEPIG is "
-        r"$\tfrac12\log\det(\epsilon^2I+X_EP^{-1}X_E^\top)"
-        r"-\tfrac12\log\det(\epsilon^2I+X_EQ^{-1}X_E^\top)$, from the covariances of "
-        r"the noise-free targets before and after "
-        r"the label; as $\epsilon\to0$ it tends to ITL, $I(f_E;\Y)$."
-    ),
-    assumptions=("the evaluation inputs are linearly independent",),
-    verdict=HOLDS,
-    chapter=CHAPTER,
-    labels=("thm-itl-limit", "eq-epig-itl"),
-)
+@claim("T29", HOLDS, "thm-itl-limit eq-epig-itl")
 def t29():
     e2 = scalar(r"\epsilon^2")
     targets = Sym("X_E", "E", "D")
@@ -299,19 +248,9 @@ def noisy_jepig(x, x_eval, covariance, noise_variance, eval_noise):
 
 @claim(
     "T49",
-    title="JEPIG and BAIT are monotone, not submodular",
-    talk="(greedy selection of predictive objectives, unqualified)",
-    statement=(
-        r"JEPIG grows with every point, but one more point can be worth *more* after "
-        r"another: with $P=I_2$, evaluation input $(2,2)$, $a=(2,0)$, $b=(-1,2)$ the "
-        r"gain of $b$ rises from .0385 to .2808; BAIT's decrease of the trace, with "
-        r"$a=(-2,1)$, from $2/3$ to $10/3$."
-    ),
-    assumptions=("one counterexample each",),
-    verdict=CORRECTED,
+    CORRECTED,
+    "thm-not-submodular eq-epig-rise",
     correction="greedy has no 1 - 1/e guarantee here, and lazy greedy may err",
-    chapter=CHAPTER,
-    labels=("thm-not-submodular", "eq-epig-rise"),
 )
 def t49():
     eval_root = Sym("L", "m", "D")

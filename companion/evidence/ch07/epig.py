@@ -5,44 +5,18 @@ Q = P + R'R the precision after its label, F_e the Fisher information of an eval
 input, L a root of its mean or sum.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
-from companion.evidence.ch02.blr import problem
-from companion.evidence.ch06.eig import I_D, I_R, TIGHT, P, R, classifier, dense
-from companion.evidence.draws import gap, log_det
+from companion.evidence.draws import *
 from companion.evidence.ledger import CORRECTED, HOLDS, claim
-from companion.proof import (
-    HALF,
-    MI,
-    Check,
-    Concave,
-    Derivation,
-    Eye,
-    Independent,
-    Let,
-    Mean,
-    Multiplicative,
-    Mutant,
-    Spectral,
-    Step,
-    Sylvester,
-    Sym,
-    Tr,
-    TraceProducts,
-    chain,
-    eq,
-    le,
-    logdet,
-)
+from companion.evidence.notation import I_D, I_R, P, R, W, Y
+from companion.proof import *
 from fimlib import information, predictive
 from fimlib.blr import BayesianLinearRegression
 from fimlib.fisher import FisherRoots
 from fimlib.posterior import GaussianPosterior
 
-CHAPTER = "07-predictive-information"
-W, Y, Y_E = r"\W", r"\Y", r"\Yeval"
+Y_E = r"\Yeval"
 ROOT_E = Sym("L", "m", "D")
 F_BAR = Let(r"\bar F", ROOT_E.T * ROOT_E)
 F_E = Sym("F_e", "D", "D", "psd", mean=ROOT_E.T * ROOT_E)
@@ -57,23 +31,7 @@ def mean(e):
 # --- T26 -------------------------------------------------------------------------
 
 
-@claim(
-    "T26",
-    title="Maximising EPIG is minimising what is left to learn",
-    talk=(
-        r"Maximising $\MIof{\Yeval;\Yacq\given\Xeval,\xacq}$ is equivalent to "
-        r"minimising $\MIof{\W;\Yeval\given\Xeval,\Yacq,\xacq}$"
-    ),
-    statement=(
-        r"$\MIof{\Yeval;\Y}=\MIof{\W;\Yeval}-\MIof{\W;\Yeval\given\Y}$ (inputs "
-        r"understood), and the first term does not depend on the candidate $\x$; the "
-        "same for joint evaluation labels and for batches."
-    ),
-    assumptions=(r"$\Y$ and $\Yeval$ independent given $\W$",),
-    verdict=HOLDS,
-    chapter=CHAPTER,
-    labels=("thm-epig-left-to-learn", "eq-epig-left-to-learn"),
-)
+@claim("T26", HOLDS, "thm-epig-left-to-learn eq-epig-left-to-learn")
 def t26():
     both = (r"\Yeval_1", r"\Yeval_2")
     steps = [
@@ -170,33 +128,11 @@ def entropy(table):
 
 @claim(
     "T27",
-    title="What the EPIG display bounds",
-    talk=(
-        r"$\MIof{\Yeval;\Yacq\given\Xeval,\xacq}\le\tfrac12\log\det(\opExpectation["
-        r"\FisherInfo{\Yeval\given\xeval,\wstar}](\FisherInfo{\Yacq\given\xacq,\wstar}"
-        r"+\HofHessian{\wstar})^{-1}+I)$"
-    ),
-    statement=(
-        r"The display bounds $\MIof{\W;\Yeval\given\Y}$, which is to be minimised: "
-        r"$\simpleE{e}\tfrac12\log\det(I+F_eQ^{-1})\le\tfrac12\log\det(I+\bar F Q^{-1})"
-        r"\le\tfrac12\tr(\bar FQ^{-1})$ with $Q=P+F_{\x}$. JEPIG needs no Jensen step: "
-        r"it is EIG under $P$ minus EIG under $P+\sum_eF_e$."
-    ),
-    assumptions=(
-        "the Gaussian approximation of T21 for candidate and evaluation labels",
-        r"$P\succ0$",
-    ),
-    verdict=CORRECTED,
+    CORRECTED,
+    "thm-epig-display eq-epig-display eq-epig-jepig eq-errata-talk-epig",
     correction=(
         "the left-hand side is the conditional information that T26 minimises, not "
         "EPIG, which can exceed the right-hand side"
-    ),
-    chapter=CHAPTER,
-    labels=(
-        "thm-epig-display",
-        "eq-epig-display",
-        "eq-epig-jepig",
-        "eq-errata-talk-epig",
     ),
 )
 def t27():
@@ -329,20 +265,6 @@ def display_exceeded(function, rng):
     truth = -0.5 * np.log(1 - correlation), 0.5 * np.log(1 + 1 / 101)
     error = max(abs(epig - truth[0]), abs(right - truth[1]))
     return max(0.0, error - 1e-12, right - epig)
-
-
-def predictive_problem(rng, classes=3, width=4, count=5, evals=7):
-    roots, _, post = classifier(rng, classes, width, count)
-    eval_roots, _, _ = classifier(rng, classes, width, evals)
-    return roots, eval_roots, post
-
-
-PROBLEMS = ((2, 3, 5, 7), (3, 4, 7, 5), (5, 2, 3, 11))
-
-
-def dense_conditional(f_e, f, p):
-    """½ log det(I + F_e (P + F)^-1), by numpy."""
-    return 0.5 * (log_det(p + f + f_e) - log_det(p + f))
 
 
 def dense_jepig(function, rng, combine=np.sum):

@@ -4,46 +4,20 @@ R_A and R_E stack the gradients, or roots, of a batch and of the evaluation set;
 S_A = R_A R_A', S_AE = R_A R_E', and so on.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.linalg import subspace_angles
 
-from companion.evidence.ch02.blr import K
-from companion.evidence.ch06.eig import I_D, P
-from companion.evidence.ch08.one_sample import CHAPTER
-from companion.evidence.ch08.similarity import LAM, gradients
-from companion.evidence.draws import gap, log_det, pd_matrix
+from companion.evidence.draws import gap, gradients, log_det, pd_matrix
 from companion.evidence.ledger import CORRECTED, claim
-from companion.proof import (
-    HALF,
-    BlockProduct,
-    Check,
-    Derivation,
-    Eye,
-    Given,
-    Let,
-    Multiplicative,
-    Mutant,
-    Scaled,
-    Step,
-    Sym,
-    Triangular,
-    Zero,
-    block,
-    chain,
-    eq,
-    logdet,
-    scalar,
-)
+from companion.evidence.notation import I_D, I_K, LAM, E, K, P
+from companion.proof import *
 from companion.proof.rules import identity
 from fimlib import information, similarity
 from fimlib.fisher import FisherRoots, last_layer_roots
 from fimlib.posterior import GaussianPosterior
 
-E = r"\evalsize"
 R_A, R_E = Sym("R_A", K, "D"), Sym("R_E", E, "D")
-I_K, I_E = Eye(K), Eye(E)
+I_E = Eye(E)
 S_A, S_E = Let("S_A", R_A * R_A.T), Let("S_E", R_E * R_E.T)
 S_AE, S_EA = Let("S_{A E}", R_A * R_E.T), Let("S_{E A}", R_E * R_A.T)
 
@@ -71,32 +45,12 @@ def orthonormal(size, name):
 
 @claim(
     "T34",
-    title="LogDetMI is twice JEPIG",
-    talk=(
-        r"$\log\det S_A-\log\det(S_A-S_{AE}S_E^{-1}S_{EA})$ approximates JEPIG "
-        "(LogDetMI)"
-    ),
-    statement=(
-        r"Under $P=\lambda I$, $2\,\mathrm{JEPIG}=\log\det(\lambda I+S_A)-\log\det("
-        r"\lambda I+S_A-S_{AE}(\lambda I+S_E)^{-1}S_{EA})$, exactly. As $\lambda\to0$ "
-        r"it is finite if and only if $\operatorname{rank}R_{A\cup E}="
-        r"\operatorname{rank}R_A+\operatorname{rank}R_E$, and then "
-        r"$\mathrm{JEPIG}=-\tfrac12\sum_i\log(1-\cos^2\varphi_i)$ with the principal "
-        "angles: lengths do not matter."
-    ),
-    assumptions=(
-        r"the log-determinant form of JEPIG (T27), $F_A=R_A^\top R_A$, "
-        r"$F_E=R_E^\top R_E$",
-        r"$\lambda>0$; or a general $P$, with $RP^{-1}R^\top$ for $S$ and 1 for "
-        r"$\lambda$",
-    ),
-    verdict=CORRECTED,
+    CORRECTED,
+    "thm-sim-mi eq-sim-mi eq-sim-angles eq-errata-talk-log-det-mi",
     correction=(
-        "the factor ½ and λ are missing; without λ the formula is infinite as soon as "
-        "the evaluation gradients span the candidate's, and else sees angles only"
+        "the factor ½ and λ are missing; without λ the formula is infinite as soon as"
+        " the evaluation gradients span the candidate's, and else sees angles only"
     ),
-    chapter=CHAPTER,
-    labels=("thm-sim-mi", "eq-sim-mi", "eq-sim-angles", "eq-errata-talk-log-det-mi"),
 )
 def t34():
     a, e = LAM * I_K + S_A, LAM * I_E + S_E

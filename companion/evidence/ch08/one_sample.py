@@ -3,13 +3,14 @@
 The letters are those of `companion.evidence.ch05.softmax`.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import sympy
 import torch
 
-from companion.evidence.ch05.softmax import (
+from companion.evidence.draws import TIGHT, dense, gap, z_score
+from companion.evidence.ledger import CORRECTED, claim
+from companion.evidence.notation import I_D, C, P
+from companion.evidence.softmax import (
     G_Y,
     HARD,
     I_C,
@@ -26,61 +27,21 @@ from companion.evidence.ch05.softmax import (
     mean_fourth_power,
     variance_of_one_sample,
 )
-from companion.evidence.ch06.eig import I_D, TIGHT, C, P, dense
-from companion.evidence.draws import gap, z_score
-from companion.evidence.ledger import CORRECTED, claim
-from companion.proof import (
-    HALF,
-    MONTE_CARLO,
-    Check,
-    Concave,
-    Congruences,
-    Derivation,
-    Mean,
-    Multiplicative,
-    Mutant,
-    Step,
-    Sym,
-    Tr,
-    TraceProducts,
-    chain,
-    eq,
-    le,
-    logdet,
-)
+from companion.proof import *
 from fimlib import fisher, information
 from fimlib.posterior import GaussianPosterior
 
-CHAPTER = "08-similarity-matrices"
 EXAMPLE = (0.6, 0.3, 0.1)
 
 
 @claim(
     "T31",
-    title="One label for the Fisher information: sampled or hard",
-    talk=(
-        r"$\HofJacobianDataShort^\top\HofJacobianDataShort$ is a one-sample estimate "
-        "of the FIM with (often hard) pseudo-labels, leading to high variance"
-    ),
-    statement=(
-        r"Softmax, $g_y=p-e_y$. Sampled labels: $\simpleE{y}g_yg_y^\top=\Lambda$, with "
-        r"variance. Hard labels: no variance, but "
-        r"$\tr\Lambda-\Vert g_{\hat y}\Vert^2=2(p_{\hat y}-\Vert p\Vert^2)\ge0$. Any "
-        r"label: $g_yg_y^\top\preceq\frac{1-p_y}{p_y}\Lambda$, no smaller factor "
-        r"will do; so $g_{\hat y}g_{\hat y}^\top\preceq\Lambda$ if and only if "
-        r"$p_{\hat y}\ge\frac12$."
-    ),
-    assumptions=(
-        r"labels from $\pof{\y\given\x,\wstar}$ at one fixed $\wstar$",
-        "the *only if* needs a Jacobian with independent rows, as a last layer has",
-    ),
-    verdict=CORRECTED,
+    CORRECTED,
+    "thm-sim-label eq-sim-variance eq-sim-hard eq-sim-loewner",
     correction=(
         "two cases are mixed: sampled labels are unbiased with high variance, hard "
         "labels have no variance and a trace that is too small"
     ),
-    chapter=CHAPTER,
-    labels=("thm-sim-label", "eq-sim-variance", "eq-sim-hard", "eq-sim-loewner"),
 )
 def t31():
     factor = I_C - V * V.T * LAMBDA / KAPPA

@@ -4,45 +4,17 @@ P is the posterior precision, R a root of the candidate's Fisher information (F 
 G = R P^-1 R' its Gram block, F_E the Fisher information of the evaluation labels.
 """
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np
 import sympy
 import torch
 
-from companion.evidence.ch06.eig import I_R, G, P, R
-from companion.evidence.ch07.epig import PROBLEMS, predictive_problem
-from companion.evidence.ch09.lens import (
-    CHAPTER,
-    NOTHING,
-    Y_1,
-    Y_2,
-    W,
-    Y,
-    label_entropy,
-    tables,
-)
-from companion.evidence.draws import gap
+from companion.evidence.ch09.lens import Y_1, Y_2, ZERO, label_entropy, tables
+from companion.evidence.draws import PROBLEMS, gap, predictive_problem
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.proof import (
-    HALF,
-    MI,
-    Check,
-    Derivation,
-    Grows,
-    H,
-    Informations,
-    Mutant,
-    Spectral,
-    Step,
-    Sym,
-    Tr,
-    chain,
-    le,
-    logdet,
-)
+from companion.evidence.notation import I_R, G, P, R, W, Y
+from companion.proof import *
 from fimlib import information, predictive
 from fimlib.fisher import last_layer_roots
 from fimlib.posterior import GaussianPosterior
@@ -52,27 +24,12 @@ from fimlib.posterior import GaussianPosterior
 
 @claim(
     "T45",
-    title="Caps and orders",
-    talk="Figure 2 draws scores of both spaces on one axis, without the cap",
-    statement=(
-        r"A label of $\numclasses$ classes tells at most $\log\numclasses$, and "
-        r"estimates from $L$ samples of $\w$ at most $\log L$; a batch at most "
-        r"$\batchvar\log\numclasses$ and $\log L$. In weight space only the order is "
-        r"left: $0\le\mathrm{EPIG}\le\mathrm{JEPIG}\le\mathrm{EIG}\le$ trace form, "
-        r"and a rank-one score passes $\log\numclasses$ as soon as "
-        r"$g^\top P^{-1}g>\numclasses^2-1$."
-    ),
-    assumptions=(
-        r"$L$ equally weighted samples for the second cap",
-        r"$P\succ0$; EPIG without the Jensen step",
-    ),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-lens-caps eq-lens-caps eq-lens-order",
     correction=(
         "only estimates in prediction space respect the cap: a log-determinant or "
         "trace above it is no amount of information"
     ),
-    chapter=CHAPTER,
-    labels=("thm-lens-caps", "eq-lens-caps", "eq-lens-order"),
 )
 def t45():
     both = (Y_1, Y_2)
@@ -111,7 +68,7 @@ def t45():
             r"and at most $\log L$, however long the batch",
             (Informations(((1, MI(W, W, given=both)),)),),
         ),
-        Step(eig, ">=", NOTHING, "weight space: $G\\succeq0$", (Spectral(G),)),
+        Step(eig, ">=", ZERO, "weight space: $G\\succeq0$", (Spectral(G),)),
         *chain(
             eig - HALF * logdet(I_R + known),
             le(

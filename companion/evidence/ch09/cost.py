@@ -4,30 +4,15 @@ P is the posterior precision, R a root of the candidate's Fisher information (F 
 G = R P^-1 R' its Gram block, F_E the Fisher information of the evaluation labels.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import sympy
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from companion.evidence.ch06.eig import I_R, TIGHT, G, P, R, classifier, dense
-from companion.evidence.ch09.lens import CHAPTER
-from companion.evidence.draws import gap
+from companion.evidence.draws import TIGHT, classifier, dense, gap
 from companion.evidence.ledger import CORRECTED, claim
-from companion.proof import (
-    HALF,
-    Check,
-    Derivation,
-    Eye,
-    Mean,
-    Mutant,
-    Step,
-    Sym,
-    Tr,
-    chain,
-    eq,
-)
+from companion.evidence.notation import I_R, G, P, R
+from companion.proof import *
 from fimlib import information
 
 # --- T48 -------------------------------------------------------------------------
@@ -35,26 +20,12 @@ from fimlib import information
 
 @claim(
     "T48",
-    title="When the trace is easier to compute",
-    talk=(
-        "The trace approximation only gives an upper bound but is easier to compute, "
-        "especially for large models"
-    ),
-    statement=(
-        r"For one point both forms need $RP^{-1}$ or its like, about $2rD^2$ "
-        r"operations; the determinant adds $r^2D+r^3/3$, a share of $r/D$. The "
-        r"trace is easier where it is linear: a batch is a sum, an evaluation set one "
-        r"matrix $P^{-1}F_EP^{-1}$, and $\tr G=\simpleE{v}v^\top Gv$ for random signs "
-        r"$v$, without any block."
-    ),
-    assumptions=(r"$P^{-1}$ or a factor of $P$ is at hand", r"$r\ll D$"),
-    verdict=CORRECTED,
+    CORRECTED,
+    "thm-lens-cost eq-lens-cost",
     correction=(
         "same dominant cost per point; cheaper for batches and evaluation sets, by "
         "linearity, and for stochastic estimates"
     ),
-    chapter=CHAPTER,
-    labels=("thm-lens-cost", "eq-lens-cost"),
 )
 def t48():
     signs = Sym(r"vv^\top", "r", "r", "psd", mean=Eye("r"))

@@ -4,34 +4,12 @@ J is a Jacobian (outputs by parameters), P the posterior precision, k = J P^-1 J
 covariance of the outputs; s2 the noise variance of a regression label.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
-from companion.evidence.ch02.blr import K
-from companion.evidence.ch06.eig import I_D, TIGHT, P, classifier
-from companion.evidence.ch09.lens import CHAPTER
-from companion.evidence.draws import gap, log_det, pd_matrix, z_score
+from companion.evidence.draws import TIGHT, classifier, gap, log_det, pd_matrix, z_score
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.proof import (
-    HALF,
-    MONTE_CARLO,
-    Check,
-    Const,
-    Derivation,
-    Eye,
-    Let,
-    Mutant,
-    Scaled,
-    Step,
-    Sylvester,
-    Sym,
-    Zero,
-    chain,
-    eq,
-    logdet,
-    scalar,
-)
+from companion.evidence.notation import I_D, K, P
+from companion.proof import *
 from fimlib import information
 from fimlib.families import Categorical
 from fimlib.fisher import FisherRoots
@@ -42,28 +20,13 @@ from fimlib.posterior import GaussianPosterior
 
 @claim(
     "T44",
-    title="Function space: the same numbers from the covariance of outputs",
-    talk="Black-box/prediction-space ■ vs white-box/weight-space □ (Figure 4)",
-    statement=(
-        r"With $k(\x,\x')=J_{\x}P^{-1}J_{\x'}^\top$ and $\Lambda=LL^\top$, EIG is "
-        r"$\tfrac12\log\det(I+U^\top kU)$, for a batch of regression labels "
-        r"$\tfrac12\log\det(I+k_{AA}/\sigma^2)$, and JEPIG the LogDetMI of $k$ with "
-        r"$\lambda=\sigma^2$. The covariance $\hat k$ of an ensemble of "
-        r"$L$ members misses $k$ by an error of the order $L^{-1/2}$, is too small in "
-        r"the mean by the factor $1-1/L$, and has rank $L-1$ at most."
-    ),
-    assumptions=(
-        r"outputs linear in $\w$, $\w\sim\mathcal N(\wstar,P^{-1})$",
-        "for the ensemble: independent draws from that posterior",
-    ),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-lens-outputs eq-lens-outputs",
     correction=(
         "an ensemble stands for a posterior only if its members are draws from it; "
-        "past its rank, a log-determinant knows of nothing new: at most half of log 2 "
-        "for each further example, whatever the noise"
+        "past its rank, a log-determinant knows of nothing new: at most half of log 2"
+        " for each further example, whatever the noise"
     ),
-    chapter=CHAPTER,
-    labels=("thm-lens-outputs", "eq-lens-outputs"),
 )
 def t44():
     c, e = r"\numclasses", r"\evalsize"

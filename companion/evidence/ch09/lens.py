@@ -3,42 +3,17 @@
 W is the parameters, Y a label, P the posterior precision of a Gaussian approximation.
 """
 
-from __future__ import annotations
-
 import numpy as np
-import sympy
 
-from companion.evidence.ch06.eig import I_D, TIGHT, P
 from companion.evidence.ch07.bait import noisy_jepig
 from companion.evidence.ch07.epig import entropy
-from companion.evidence.draws import gap, pd_matrix
+from companion.evidence.draws import TIGHT, gap, pd_matrix
 from companion.evidence.ledger import HOLDS, claim
-from companion.proof import (
-    HALF,
-    MI,
-    Check,
-    Const,
-    Derivation,
-    H,
-    Independent,
-    Informations,
-    Let,
-    Mutant,
-    Step,
-    Sylvester,
-    Sym,
-    chain,
-    eq,
-    le,
-    logdet,
-    scalar,
-)
+from companion.evidence.notation import I_D, ZERO, P, W, Y
+from companion.proof import *
 from fimlib import predictive
 
-CHAPTER = "09-one-lens"
-W, Y = r"\W", r"\Y"
 Y_1, Y_2, Y_3 = r"\Y_1", r"\Y_2", r"\Y_3"
-NOTHING = Const(sympy.Integer(0))
 
 
 def tables(rng, count, samples, classes, sharpness=1.0):
@@ -51,30 +26,7 @@ def tables(rng, count, samples, classes, sharpness=1.0):
 # --- T41 -------------------------------------------------------------------------
 
 
-@claim(
-    "T41",
-    title="The quantities of Lindley and MacKay",
-    talk=(
-        "The “informativeness” that various methods try to capture collapses to the "
-        "same information-theoretic quantities known since Lindley (1956) and MacKay "
-        "(1992)"
-    ),
-    statement=(
-        r"Lindley's average information $\Hof{\W}-\Hof{\W\given\Y}$ is EIG, "
-        r"$\MIof{\W;\Y}$: never negative, and additive along a batch. With Gaussian "
-        r"posteriors, MacKay's total information gain is "
-        r"$\tfrac12\log(1+\x^\top P^{-1}\x/\sigma^2)$, EIG's log-determinant form for "
-        r"one output; his gain about the output at $u$, half the log-ratio of its "
-        r"variances before and after, is EPIG with a noise-free target."
-    ),
-    assumptions=(
-        "the formulas are checked; who wrote them first is cited",
-        r"$\W$ independent of the choice of $\x$",
-    ),
-    verdict=HOLDS,
-    chapter=CHAPTER,
-    labels=("thm-lens-lindley", "eq-lens-lindley", "eq-lens-mackay"),
-)
+@claim("T41", HOLDS, "thm-lens-lindley eq-lens-lindley eq-lens-mackay")
 def t41():
     x, u, s2 = Sym(r"\x", "D"), Sym("u", "D"), scalar(r"\sigma^2")
     q = Let("Q", P + x * x.T / s2)
@@ -89,7 +41,7 @@ def t41():
         Step(
             MI(W, Y),
             ">=",
-            NOTHING,
+            ZERO,
             "Lindley: an experiment cannot be expected to mislead",
             (Informations(((1, MI(W, Y)),)),),
         ),
@@ -186,21 +138,7 @@ def label_entropy(log_probs):
 # --- T47 -------------------------------------------------------------------------
 
 
-@claim(
-    "T47",
-    title="BatchBALD is at most the sum of BALD",
-    talk="trace approximation ignores redundancy (same issue as “top-k” BALD)",
-    statement=(
-        r"$\MIof{\W;\Y_1,\dots,\Y_{\batchvar}}\le\sum_k\MIof{\W;\Y_k}$ for every "
-        r"model, Gaussian or not; what top-k overcounts is exactly the total "
-        r"correlation of the labels, so equality holds if and only if they are "
-        "independent once $\\W$ is averaged out."
-    ),
-    assumptions=(r"labels independent given $\W$",),
-    verdict=HOLDS,
-    chapter=CHAPTER,
-    labels=("thm-lens-batch", "eq-lens-batch"),
-)
+@claim("T47", HOLDS, "thm-lens-batch eq-lens-batch")
 def t47():
     taken, three = r"\Y_{\mathcal B}", (Y_1, Y_2, Y_3)
     singles = MI(W, Y_1) + MI(W, Y_2) + MI(W, Y_3)
@@ -280,7 +218,7 @@ def t47():
             Mutant("conditioning forgotten", 1, MI(W, taken) + MI(W, Y)),
             Mutant("plus for minus", 2, MI(W, taken) + MI(W, Y) + MI(taken, Y)),
             Mutant("the batch alone bounds it", 3, MI(W, taken)),
-            Mutant("no excess", 4, NOTHING),
+            Mutant("no excess", 4, ZERO),
             Mutant("sum of the singles", brute, lambda p: predictive.bald(p).sum()),
             Mutant("dropped factor", brute, lambda p: predictive.batch_bald(p) / 2),
             Mutant(

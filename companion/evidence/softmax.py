@@ -5,15 +5,13 @@ by the logits, Lambda the mean of g_y g_y' over the labels. Every class has posi
 probability, as a softmax gives it.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import sympy
 
-from companion.evidence.ch06.eig import C
-from companion.proof import Const, Eye, Given, Let, Step, Sym, Tr
+from companion.evidence.notation import ONE, C
+from companion.proof import Eye, Given, Let, Step, Sym, Tr
 
-I_C, ONE = Eye(C), Const(sympy.Integer(1))
+I_C = Eye(C)
 
 
 def simplex(world):
