@@ -1,5 +1,7 @@
 """Random problems for the numeric checks, and the residuals they are judged by."""
 
+import functools
+
 import numpy as np
 import torch
 
@@ -21,6 +23,7 @@ __all__ = [
     "pd_matrix",
     "predictive_problem",
     "problem",
+    "worst",
     "z_score",
 ]
 
@@ -104,6 +107,20 @@ def z_score(samples, truth):
     samples = np.asarray(samples, dtype=float)
     error = samples.std(ddof=1) / np.sqrt(samples.size)
     return float(abs(samples.mean() - truth) / error)
+
+
+def worst(check):
+    """Make a check of a function that yields residuals: the largest of them.
+
+    One that is not a number stays so, and to have compared nothing is infinitely bad.
+    """
+
+    @functools.wraps(check)
+    def largest(*arguments, **options):
+        residuals = [float(r) for r in check(*arguments, **options)]
+        return float(np.max(residuals)) if residuals else np.inf
+
+    return largest
 
 
 def doubled(function):

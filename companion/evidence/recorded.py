@@ -66,7 +66,7 @@ def published_correlations():
     return dict(zip(keys, record["published"].tolist(), strict=True))
 
 
-def worst(found, expected):
+def furthest(found, expected):
     return max(abs(found[pair] - expected[pair]) for pair in found)
 
 

@@ -52,11 +52,7 @@ SOFTMAX = (
     Given(ONES.T * E_Y, ONE),
 )
 TRACE_ONE = Given(Tr(PI), ONE)
-HARD = (
-    TRACE_ONE,
-    Given(Tr(PI * PI), PROBS.T * PROBS),
-    Given(SLACK, P_MAX * I_C - PI),
-)
+HARD = (TRACE_ONE, Given(Tr(PI * PI), PROBS.T * PROBS), Given(SLACK, P_MAX * I_C - PI))
 CENTRED = ONES * PROBS.T - I_C  # its rows are p - e_c
 LAMBDA = Let(r"\Lambda", CENTRED.T * PI * CENTRED)
 G_Y = Let("g_y", PROBS - E_Y)

@@ -12,7 +12,7 @@ from companion.evidence.ch01.predictive_quantities import (
     table_scores,
     total,
 )
-from companion.evidence.draws import TIGHT, gap, problem
+from companion.evidence.draws import TIGHT, gap, problem, worst
 from companion.evidence.ledger import CORRECTED, claim
 from companion.evidence.notation import W, Y
 from companion.proof import MI, Check, Const, Derivation, Independent, Let, Mutant, Step
@@ -89,8 +89,8 @@ def differences(log_p, log_p_eval):
     return np.diff(table_scores(log_p, log_p_eval), axis=0)
 
 
+@worst
 def conditional_tables(function, rng):
-    worst = 0.0
     for _ in range(10):
         log_p, log_e = label_tables(rng)
         pool, evals = np.exp(log_p), np.exp(log_e)
@@ -104,12 +104,11 @@ def conditional_tables(function, rng):
             ]
             left = conditional(p, parameters, outcomes(evals))
             truth.append((np.mean(added), left))
-        worst = max(worst, gap(function(log_p, log_e), np.transpose(truth)))
-    return worst
+        yield gap(function(log_p, log_e), np.transpose(truth))
 
 
+@worst
 def one_input(function, rng):
-    worst = 0.0
     for size in (1, 2, 5):
         mu, cov, s2, x, _ = problem(rng, size, count=3)
         x_eval = rng.standard_normal((1, size))
@@ -118,7 +117,4 @@ def one_input(function, rng):
             np.log1p(np.einsum("nd,de,ne->n", x, c, x) / s2) / 2 for c in (cov, after)
         )
         blr = BayesianLinearRegression(mu, cov, s2)
-        worst = max(
-            worst, gap(function(blr, x, x_eval), [total - left, total - left, total])
-        )
-    return worst
+        yield gap(function(blr, x, x_eval), [total - left, total - left, total])

@@ -13,7 +13,7 @@ from scipy import stats
 
 from companion.evidence.ch01.label_tables import plogp, posteriors, tables
 from companion.evidence.ch02.blr import model_eig
-from companion.evidence.draws import SIZES, TIGHT, gap, problem
+from companion.evidence.draws import SIZES, TIGHT, gap, problem, worst
 from companion.evidence.ledger import HOLDS, claim
 from companion.evidence.notation import ZERO, W, Y
 from companion.proof import *
@@ -210,8 +210,8 @@ def t1():
     )
 
 
+@worst
 def three_forms(function, rng):
-    worst = 0.0
     for sizes in ((7, 5, 3), (3, 11, 2), (5, 2, 7)):
         log_p = tables(rng, *sizes)
         p = np.exp(log_p)
@@ -220,23 +220,22 @@ def three_forms(function, rng):
         own_drop = plogp(p.mean(1)) - plogp(p).mean(1)
         kl = (p * (log_p - np.log(p.mean(1, keepdims=True)))).sum(-1).mean(1)
         found = function(log_p)
-        worst = max(worst, *(gap(found, truth) for truth in (drop, own_drop, kl)))
-    return worst
+        yield from (gap(found, truth) for truth in (drop, own_drop, kl))
 
 
+@worst
 def over_the_caps(function, rng):
     """How far the score leaves [0, min(log C, log L)], over tables of all sharpness."""
-    worst = 0.0
     for certain in (0, 0.5, 1):
         for samples, classes in ((2, 7), (7, 2), (3, 3)):
             score = np.asarray(function(tables(rng, 30, samples, classes, certain)))
             cap = np.log(min(samples, classes))
-            worst = max(worst, -score.min(), (score - cap).max() - 1e-12)
-    return worst
+            yield -score.min()
+            yield (score - cap).max() - 1e-12
 
 
+@worst
 def both_drops(function, rng):
-    worst = 0.0
     for size in SIZES:
         mu, cov, s2, x, y = problem(rng, size, count=3)
         model = BayesianLinearRegression(mu, cov, s2)
@@ -245,8 +244,8 @@ def both_drops(function, rng):
         spread = np.sqrt(s2 + np.einsum("nd,de,ne->n", x, cov, x))
         label = stats.norm.entropy(scale=spread) - stats.norm.entropy(scale=s2**0.5)
         found = function(mu, cov, s2, x)
-        worst = max(worst, gap(found, drop), gap(found, label))
-    return worst
+        yield gap(found, drop)
+        yield gap(found, label)
 
 
 def label_entropy(log_p):

@@ -29,14 +29,8 @@ def t5():
             HALF * logdet(TWO_PI * S) + HALF * Tr(S.I * S),
             r"the trace is linear and $\simpleE{}[(\w-\mu)(\w-\mu)^\top]=\Sigma$",
         ),
-        eq(
-            HALF * logdet(TWO_PI * S) + HALF * scalar("D"),
-            r"$\tr I_D=D$",
-        ),
-        eq(
-            entropy(S),
-            r"$\det(cX)=c^D\det X$, and $D=\log e^D$",
-        ),
+        eq(HALF * logdet(TWO_PI * S) + HALF * scalar("D"), r"$\tr I_D=D$"),
+        eq(entropy(S), r"$\det(cX)=c^D\det X$, and $D=\log e^D$"),
     )
 
     def sampled(function, rng):
@@ -151,9 +145,7 @@ def t6():
             Mutant(r"$\sigma^2$ left out", 2, S.I + X_1 * X_1.T),
             Mutant("minus for plus", 2, S.I - X_1 * X_1.T / S2),
             Mutant(
-                "posterior for prior covariance",
-                3,
-                S - S * X_1 * X_1.T * S / v_wrong,
+                "posterior for prior covariance", 3, S - S * X_1 * X_1.T * S / v_wrong
             ),
             Mutant(
                 "mean not moved",

@@ -104,9 +104,7 @@ def t8():
             Mutant("wrong block in the factor", 1, lower * other),
             Mutant(r"$P$ for $P^{-1}$", 6, Det(p) * Det(i_k + v * p * u)),
             Mutant(
-                "Woodbury with plus",
-                7,
-                p.I + p.I * u * (i_k + v * p.I * u).I * v * p.I,
+                "Woodbury with plus", 7, p.I + p.I * u * (i_k + v * p.I * u).I * v * p.I
             ),
             Mutant("minus for plus", sides, flipped),
             Mutant(r"$P$ left out", det_lemma, without_inverse),

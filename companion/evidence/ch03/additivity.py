@@ -12,7 +12,7 @@ from companion.evidence.ch03.logistic import (
     posterior_at,
     tanh_network,
 )
-from companion.evidence.draws import TIGHT, gap
+from companion.evidence.draws import TIGHT, gap, worst
 from companion.evidence.generic import (
     COUNT,
     INDEX,
@@ -140,10 +140,7 @@ def refit():
             sympy.zeros(2, 1),
             r"logistic regression, $\x=1$, prior precision $\lambda=\tfrac1{4\log3}$: "
             r"the mode after the labels $1,0$ is 0, after $1,1,1$ more it is $\log3$",
-            tex=(
-                r"\HofJacobian{0\given\D_2}=\HofJacobian{\log3\given\D_5}",
-                "0",
-            ),
+            tex=(r"\HofJacobian{0\given\D_2}=\HofJacobian{\log3\given\D_5}", "0"),
         ),
         Step(
             sympy.simplify(curvature.subs(w, old)),
@@ -197,14 +194,13 @@ def refitted(x, y, prior, theta):
     return post.update(rest).precision.numpy()
 
 
+@worst
 def all_at_once(function, rng):
-    worst = 0.0
     for size in (1, 2, 3, 5):
         x, y, prior, theta = logistic(rng, size, 11)
         p = expit(x @ theta)
         truth = prior + (x.T * (p * (1 - p))) @ x
-        worst = max(worst, gap(function(x, y, prior, theta), truth))
-    return worst
+        yield gap(function(x, y, prior, theta), truth)
 
 
 # --- batch-norm ------------------------------------------------------------------

@@ -20,7 +20,7 @@ from companion.evidence.ch03.logistic import (
     quadrature,
     tanh_network,
 )
-from companion.evidence.draws import SIZES, TIGHT, gap, log_det
+from companion.evidence.draws import SIZES, TIGHT, gap, log_det, worst
 from companion.evidence.generic import OnALine
 from companion.evidence.generic import T as LINE
 from companion.evidence.ledger import CONDITIONS, claim
@@ -168,31 +168,30 @@ def network_precision(net, x, y, prior):
 # --- checks ----------------------------------------------------------------------
 
 
+@worst
 def gaussian_entropy(function, rng):
-    worst = 0.0
     for size in SIZES:
         x, y, prior, theta = logistic(rng, size, 7)
         p = expit(x @ theta)
         precision = prior + (x.T * (p * (1 - p))) @ x
         truth = stats.multivariate_normal(cov=np.linalg.inv(precision)).entropy()
-        worst = max(worst, gap(function(x, y, prior, theta), truth))
-    return worst
+        yield gap(function(x, y, prior, theta), truth)
 
 
+@worst
 def linear_regression(function, rng):
-    worst = 0.0
     for size in SIZES:
         x, _, prior, theta = logistic(rng, size, 7)
         y, noise = rng.standard_normal(7), float(np.exp(rng.uniform(-2, 2)))
         blr = BayesianLinearRegression(np.zeros(size), np.linalg.inv(prior), noise)
         exact = blr.condition(x, y)
         mean, covariance = function(x, y, prior, theta, Gaussian(noise))
-        worst = max(worst, gap(mean, exact.mean), gap(covariance, exact.covariance))
-    return worst
+        yield gap(mean, exact.mean)
+        yield gap(covariance, exact.covariance)
 
 
+@worst
 def repeated_step(function, rng):
-    worst = 0.0
     for size in (1, 2, 3):
         x, y, prior, _ = logistic(rng, size, 11)
         theta = np.zeros(size)
@@ -203,8 +202,7 @@ def repeated_step(function, rng):
             return x.T @ (expit(x @ w) - y) + prior @ w
 
         mode = optimize.root(slope, np.zeros(size), tol=1e-13).x
-        worst = max(worst, gap(theta, mode))
-    return worst
+        yield gap(theta, mode)
 
 
 def true_entropy(function, rng):

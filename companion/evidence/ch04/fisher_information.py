@@ -13,7 +13,7 @@ from companion.evidence.ch04.label_network import (
     log_probs,
     tanh_network,
 )
-from companion.evidence.draws import TIGHT, dense, gap, z_score
+from companion.evidence.draws import TIGHT, dense, gap, worst, z_score
 from companion.evidence.ledger import HOLDS, claim
 from companion.evidence.notation import HESSIAN, OUTER
 from companion.proof import *
@@ -69,10 +69,7 @@ def t14():
             off,
             r"logistic regression at $\x=1$: gradients at the data's labels, of which "
             r"a share $q$ is 1, against $F=\pi(1-\pi)$",
-            tex=(
-                rf"\simpleE{{\text{{data}}}}{OUTER}-F",
-                r"(q-\pi)(1-2\pi)",
-            ),
+            tex=(rf"\simpleE{{\text{{data}}}}{OUTER}-F", r"(q-\pi)(1-2\pi)"),
         ),
     ]
     exact, sampled, added, data = (
@@ -190,8 +187,8 @@ def fisher_sum(model, inputs):
     return fisher.network_roots(model, inputs).fisher_sum()
 
 
+@worst
 def excess_gap(function, rng):
-    worst = 0.0
     for logit, ones in ((-1.3, 5), (0.4, 2), (2.2, 7)):
         labels = (torch.arange(7) < ones).double()
         column = torch.ones(7, 1, dtype=torch.float64)
@@ -201,8 +198,7 @@ def excess_gap(function, rng):
         )  # fmt: skip
         pi, q = 1 / (1 + np.exp(-logit)), ones / 7
         truth = pi * (1 - pi) + (q - pi) * (1 - 2 * pi)
-        worst = max(worst, gap(found.fisher_mean(), [[truth]]))
-    return worst
+        yield gap(found.fisher_mean(), [[truth]])
 
 
 def equal_weights(model, inputs):

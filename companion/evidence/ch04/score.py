@@ -21,7 +21,7 @@ from companion.evidence.ch04.score_families import (
     family_line,
     uniform_lines,
 )
-from companion.evidence.draws import TIGHT, dense, gap
+from companion.evidence.draws import TIGHT, dense, gap, worst
 from companion.evidence.ledger import CONDITIONS, claim
 from companion.evidence.notation import HESSIAN, ONE, OUTER, ROW, C
 from companion.evidence.softmax import ONES, PI, PROBS
@@ -49,8 +49,7 @@ SQUARE = Let(rf"\simpleE{{\y}}[{OUTER}]", STACK.T * PI * STACK)
 CENTRED = STACK - ONES * MEAN
 COV = Let(rf"\implicitCov{{{ROW}^\top}}", CENTRED.T * PI * CENTRED)
 CURVATURE = Let(
-    rf"\simpleE{{\y}}[v^\top{HESSIAN}v]",
-    U.T * SQUARE * U - ONES.T * PI * (PI.I * B),
+    rf"\simpleE{{\y}}[v^\top{HESSIAN}v]", U.T * SQUARE * U - ONES.T * PI * (PI.I * B)
 )
 SIMPLEX = (Given(PI * ONES, PROBS), Given(ONES.T * PROBS, ONE))
 FIRST = Given(ONES.T * G, Zero(1, "D"))
@@ -228,12 +227,12 @@ def natural_fisher(family, outputs, labels, weights):
     return found
 
 
+@worst
 def families_gap(function, rng):
     """Against sum_y p_y (grad log p)' (grad log p), log p written out and autodiff."""
     count, nodes = torch.arange(90.0).double(), np.polynomial.hermite_e.hermegauss(12)
     u, weights = (torch.tensor(x) for x in nodes)
     weights = weights / weights.sum()
-    worst = 0.0
     for family, outputs, labels, log_p in (
         (Bernoulli(), 1, torch.tensor([0.0, 1.0]).double(), log_bernoulli),
         (Categorical(), 3, torch.arange(3), lambda f, y: torch.log_softmax(f, 0)),
@@ -246,8 +245,7 @@ def families_gap(function, rng):
         rows = torch.func.jacrev(lambda f, y=y, log_p=log_p: log_p(f, y))(f)
         truth = rows.T @ (p[:, None] * rows)
         found = function(family, f[None], y, p)
-        worst = max(worst, *(gap(matrix, truth) for matrix in found))
-    return worst
+        yield from (gap(matrix, truth) for matrix in found)
 
 
 def log_bernoulli(f, y):

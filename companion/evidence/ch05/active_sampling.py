@@ -25,7 +25,7 @@ from companion.evidence.ch05.coin import (
     probability_gains,
 )
 from companion.evidence.ch05.glm import linear_models
-from companion.evidence.draws import TIGHT, dense, gap, log_det
+from companion.evidence.draws import TIGHT, dense, gap, log_det, worst
 from companion.evidence.ledger import CORRECTED, claim
 from companion.evidence.notation import I_D, LAMBDA, C, P
 from companion.evidence.notation import JAC as J
@@ -242,19 +242,19 @@ def expected_gains(mean, spread):
     return np.array([exact, eig, *laplace_gains(mean, spread)])
 
 
+@worst
 def mean_of_gains(function, rng):
-    worst = 0.0
     for mean, spread in ((1, 2), (0, 1), (2, 0.5)):
         shares, gains = by_quadrature(mean, spread)
         p = 1 / (1 + np.exp(-mean))
         approximate = np.log1p(spread**2 * p * (1 - p)) / 2
         truth = np.array([shares @ gains, *[approximate] * 3])
-        worst = max(worst, gap(function(mean, spread), truth))
-    return max(worst, gap(function(1, 2), [0.21607, 0.29011, 0.29011, 0.29011]))
+        yield gap(function(mean, spread), truth)
+    yield gap(function(1, 2), [0.21607, 0.29011, 0.29011, 0.29011])
 
 
+@worst
 def all_labels(function, rng):
-    worst = 0.0
     for model, x, tries, family, _ in linear_models(rng):
         roots = fisher.network_roots(model, x, family)
         post = GaussianPosterior.isotropic(roots.num_parameters, 0.7)
@@ -262,22 +262,21 @@ def all_labels(function, rng):
         truth = [(log_det(p + f) - log_det(p)) / 2 for f in dense(roots)]
         for labels in tries:
             observed = fisher.observed_information(model, x, labels, family)
-            worst = max(worst, gap(function(observed, post), truth))
-    return worst
+            yield gap(function(observed, post), truth)
 
 
+@worst
 def entropy_drop(function, rng):
     """Linear regression with noise variance 0.4: precision x x' / 0.4 a label."""
     x = rng.standard_normal((3, 4))
     blr = BayesianLinearRegression(np.zeros(4), np.eye(4) / 0.7, 0.4)
     post = GaussianPosterior.isotropic(4, 0.7)
     observed = torch.tensor(np.einsum("ni,nj->nij", x, x) / 0.4)
-    found, worst = function(observed, post), 0.0
+    found = function(observed, post)
     for label in (-3.0, 0.1, 50.0):
         after = [blr.condition(row[None], np.array([label])) for row in x]
         truth = [float(blr.entropy() - model.entropy()) for model in after]
-        worst = max(worst, gap(found, truth))
-    return worst
+        yield gap(found, truth)
 
 
 # --- wrong functions -------------------------------------------------------------

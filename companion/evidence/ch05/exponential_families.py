@@ -11,7 +11,7 @@ from torch import nn
 
 from companion.evidence.ch04.label_network import CLASSES, flat, tanh_network
 from companion.evidence.ch05.chain_rule import chain_rule
-from companion.evidence.draws import TIGHT, dense, gap
+from companion.evidence.draws import TIGHT, dense, gap, worst
 from companion.evidence.generic import EachEntry, density, entry
 from companion.evidence.generic import S as Z_I
 from companion.evidence.generic import T as Z_J
@@ -90,10 +90,7 @@ def t16():
             right,
             r"chain rule for a generic $A$ of three outputs, entry $(i,j)$, so for "
             r"any $D$; $T^\top f$ gives $T_k$, and $\log h(\y)$ nothing",
-            tex=(
-                rf"{HESSIAN}",
-                rf"{GGN_TEX}-{RESIDUAL_TEX}\nabla^2f_k",
-            ),
+            tex=(rf"{HESSIAN}", rf"{GGN_TEX}-{RESIDUAL_TEX}\nabla^2f_k"),
         ),
         Step(
             BEND,
@@ -101,10 +98,7 @@ def t16():
             GGN_ALONG - (T_Y - SLOPE).T * Q,
             r"and any $\numclasses$: along $\w+tv$, to second order, $f=\prelogits+tJv"
             r"+\tfrac12t^2q$ with $q_k=v^\top\nabla^2f_k\,v$, and $A$ likewise",
-            tex=(
-                rf"v^\top{HESSIAN}v",
-                rf"v^\top {GGN_TEX}\,v-(T-\nabla A)^\top q",
-            ),
+            tex=(rf"v^\top{HESSIAN}v", rf"v^\top {GGN_TEX}\,v-(T-\nabla A)^\top q"),
         ),
         Step(
             PROBS.T * SUFFICIENT,
@@ -212,9 +206,9 @@ def pieces(model, x):
     return jac, lam, torch.softmax(z, 0), bends
 
 
+@worst
 def pieces_gap(function, rng):
     model, inputs = tanh_network(rng)
-    worst = 0.0
     for label in range(CLASSES):
         truth = []
         for x in inputs:
@@ -222,8 +216,7 @@ def pieces_gap(function, rng):
             residual = torch.eye(CLASSES).double()[label] - p
             truth.append(jac.T @ lam @ jac - torch.einsum("k,kde->de", residual, bends))
         found = function(model, inputs, torch.full((len(inputs),), label))
-        worst = max(worst, gap(found, torch.stack(truth)))
-    return worst
+        yield gap(found, torch.stack(truth))
 
 
 def jacobian_gap(function, rng):

@@ -7,7 +7,7 @@ import sympy
 import torch
 
 from companion.evidence.ch05.family_rows import MU, ROWS, S, family_step
-from companion.evidence.draws import TIGHT, gap, pd_matrix
+from companion.evidence.draws import TIGHT, gap, pd_matrix, worst
 from companion.evidence.ledger import CONDITIONS, claim
 from companion.evidence.notation import HESSIAN, C
 from companion.evidence.softmax import LAMBDA, ONES, PI, PROBS, SOFTMAX
@@ -96,10 +96,7 @@ def further_steps(first):
             observed,
             r"by $(\mu,r)$, $r=\log s$, $e=(\y-\mu)/s$, which are not natural: the "
             "label does not go away",
-            tex=(
-                HESSIAN,
-                r"\begin{pmatrix}1/s^2&2e/s\\2e/s&2e^2\end{pmatrix}",
-            ),
+            tex=(HESSIAN, r"\begin{pmatrix}1/s^2&2e/s\\2e/s&2e^2\end{pmatrix}"),
         ),
         Step(
             LAMBDA * ONES,
@@ -189,27 +186,26 @@ def mean_and_fisher(family, z):
     return torch.cat([family.mean(z)[0][:, None], family.fisher(z)[0]], 1)
 
 
+@worst
 def autodiff_gap(function, rng):
-    worst = 0.0
     for family, z, partition, _ in samples(rng):
         slope = torch.func.grad(partition)(z[0])
         bend = torch.func.hessian(partition)(z[0])
         truth = torch.cat([slope[:, None], bend], 1)
         root = family.fisher_root(z)[0]
-        worst = max(worst, gap(function(family, z), truth), gap(root @ root.mT, bend))
-    return worst
+        yield gap(function(family, z), truth)
+        yield gap(root @ root.mT, bend)
 
 
+@worst
 def label_gap(function, rng):
-    worst = 0.0
     for family, z, _, nodes in samples(rng):
         statistics, p = nodes(z[0])
         mean = p @ statistics
         centred = statistics - mean
         cov = centred.T @ (p[:, None] * centred)
         truth = torch.cat([mean[:, None], cov], 1)
-        worst = max(worst, gap(function(family, z), truth))
-    return worst
+        yield gap(function(family, z), truth)
 
 
 def counted(trials):
@@ -267,6 +263,7 @@ def output_curvature(family, outputs, labels):
     return torch.cat([(root @ root.mT)[None], hessians])
 
 
+@worst
 def output_gap(function, rng):
     """Hessians of -log p written out; their mean over labels for U U^T."""
     s2, cov = float(np.exp(rng.uniform(-1, 1))), torch.tensor(pd_matrix(rng, 2, 1.0))
@@ -274,7 +271,6 @@ def output_gap(function, rng):
     mu = torch.tensor(rng.standard_normal((1, 2)))
     u, weights = hermite(3)
     labels = torch.tensor(rng.standard_normal((3, 2)))
-    worst = 0.0
     for family, y, loss, weight in (
         (families.Gaussian(s2), labels,
          lambda f, y: (y - f) @ (y - f) / s2 / 2, weights),
@@ -285,8 +281,7 @@ def output_gap(function, rng):
     ):  # fmt: skip
         each = torch.stack([torch.func.hessian(loss)(mu[0], label) for label in y])
         mean = torch.einsum("y,yab->ab", weight, each)
-        worst = max(worst, gap(function(family, mu, y), torch.cat([mean[None], each])))
-    return worst
+        yield gap(function(family, mu, y), torch.cat([mean[None], each]))
 
 
 def rank_misses(function, rng):

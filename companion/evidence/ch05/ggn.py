@@ -22,7 +22,7 @@ from companion.evidence.ch05.exponential_families import (
 )
 from companion.evidence.ch05.family_rows import MU, S
 from companion.evidence.ch05.family_table import fisher_of_log_sd, log_sd_hessian
-from companion.evidence.draws import TIGHT, dense, gap
+from companion.evidence.draws import TIGHT, dense, gap, worst
 from companion.evidence.ledger import CONDITIONS, claim
 from companion.evidence.notation import HESSIAN, JAC, LAMBDA, C, P
 from companion.proof import *
@@ -248,16 +248,16 @@ def network_precision(model, inputs, prior):
     return GaussianPosterior.from_roots(roots, prior).precision
 
 
+@worst
 def precision_gap(function, rng):
-    worst = 0.0
     for prior in (1e-3, 0.1, 10.0):
         model, inputs = tanh_network(rng)
         truth = by_jacobian(model, inputs).sum(0)
         truth = truth + prior * torch.eye(len(truth)).double()
         found = function(model, inputs, prior)
         low = prior - float(torch.linalg.eigvalsh(found)[0])
-        worst = max(worst, gap(found, truth), low)
-    return worst
+        yield gap(found, truth)
+        yield low
 
 
 # --- wrong functions -------------------------------------------------------------

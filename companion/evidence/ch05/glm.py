@@ -13,7 +13,7 @@ from torch import nn
 
 from companion.evidence.ch05.chain_rule import as_symbols, smooth
 from companion.evidence.ch05.exponential_families import LINE, SLOPE, T_Y, along, bend
-from companion.evidence.draws import TIGHT, dense, gap, pd_matrix
+from companion.evidence.draws import TIGHT, dense, gap, pd_matrix, worst
 from companion.evidence.ledger import CONDITIONS, claim
 from companion.evidence.notation import HESSIAN, LAMBDA, C
 from companion.proof import Check, Derivation, Mutant, Step, Sym
@@ -50,10 +50,7 @@ def t18():
             ALONG,
             r"along $\mathbf W+tU$, any $\numclasses$ and $d$: the outputs move on a "
             r"line, $q=0$ in {prf:ref}`thm-family-fim`, and $T(\y)$ is gone",
-            tex=(
-                rf"v^\top{HESSIAN}v",
-                r"(U\x)^\top\nabla^2\!A\,(U\x)",
-            ),
+            tex=(rf"v^\top{HESSIAN}v", r"(U\x)^\top\nabla^2\!A\,(U\x)"),
         ),
         Step(
             hessian_of(lambda z: sympy.log(1 + sympy.exp(z)) - Y * z),
@@ -82,10 +79,7 @@ def t18():
             formula,
             r"another link is a bent natural parameter, $z=g(\eta)$ with "
             r"$\eta=\w^\top\x$, for generic $A$ and $g$: $\y$ goes only if $g''=0$",
-            tex=(
-                r"\tfrac{d^2}{d\eta^2}\big[A(g)-T\,g\big]",
-                r"A''g'^2-(T-A')\,g''",
-            ),
+            tex=(r"\tfrac{d^2}{d\eta^2}\big[A(g)-T\,g\big]", r"A''g'^2-(T-A')\,g''"),
         ),
         Step(
             probit,
@@ -254,13 +248,12 @@ def kronecker(curvature, x):
     )
 
 
+@worst
 def labels_gap(function, rng):
-    worst = 0.0
     for model, x, tries, family, curvature in linear_models(rng):
         truth = kronecker(curvature, x)
         for labels in tries:
-            worst = max(worst, gap(function(model, x, labels, family), truth))
-    return worst
+            yield gap(function(model, x, labels, family), truth)
 
 
 def roots_both_ways(model, x, family):
@@ -270,12 +263,11 @@ def roots_both_ways(model, x, family):
     return np.stack([dense(whole), dense(last)])
 
 
+@worst
 def roots_gap(function, rng):
-    worst = 0.0
     for model, x, _, family, curvature in linear_models(rng):
         truth = kronecker(curvature, x)
-        worst = max(worst, gap(function(model, x, family), torch.stack([truth] * 2)))
-    return worst
+        yield gap(function(model, x, family), torch.stack([truth] * 2))
 
 
 class Probit(nn.Module):
@@ -309,18 +301,18 @@ def logistic_information(theta):
     return information_of(layer)
 
 
+@worst
 def probit_gap(function, rng):
     """Against mpmath's derivatives, the printed digits at theta = 1 among them."""
-    worst = 0.0
     for theta in (1.0, -0.7, 2.2):
         with mpmath.workdps(40):
             p = mpmath.ncdf(theta)
             one = -mpmath.diff(lambda t: mpmath.log(mpmath.ncdf(t)), theta, 2)
             zero = -mpmath.diff(lambda t: mpmath.log(mpmath.ncdf(-t)), theta, 2)
             truth = [float(v) for v in (one, zero, p * one + (1 - p) * zero)]
-        worst = max(worst, gap(function(theta), truth))
+        yield gap(function(theta), truth)
     printed = gap(function(1.0).round(5), [0.37031, 0.80090, 0.43863])
-    return max(worst, printed)
+    yield printed
 
 
 # --- wrong functions -------------------------------------------------------------

@@ -7,7 +7,7 @@ of it (F = R'R, r x D), G = R P^-1 R' its Gram block.
 import numpy as np
 import torch
 
-from companion.evidence.draws import TIGHT, classifier, dense, gap, log_det, pd_matrix
+from companion.evidence.draws import *
 from companion.evidence.ledger import CORRECTED, HOLDS, claim
 from companion.evidence.notation import EIG, FIM, I_D, I_R, TWO_PI_E, C, K, P, R
 from companion.proof import *
@@ -102,9 +102,7 @@ def t21():
             Mutant("dropped ½", 6, logdet(I_D + FIM * P.I)),
             Mutant(r"$P$ for $P^{-1}$", 6, HALF * logdet(I_D + FIM * P)),
             Mutant(
-                "a bound too tight",
-                4,
-                before + mean(HALF * (Tr(z) - scalar("D") - 1)),
+                "a bound too tight", 4, before + mean(HALF * (Tr(z) - scalar("D") - 1))
             ),
             Mutant(
                 "posterior precision used twice",
@@ -116,23 +114,18 @@ def t21():
             Mutant("posterior after for before", form, eig_after_update),
             Mutant("prior for posterior", form, eig_of_prior),
             Mutant("dropped ½", glm, lambda r, p: 2 * information.eig(r, p)),
-            Mutant(
-                "half the value",
-                jensen,
-                lambda r, p: 0.5 * information.eig(r, p),
-            ),
+            Mutant("half the value", jensen, lambda r, p: 0.5 * information.eig(r, p)),
         ],
     )
 
 
+@worst
 def dense_log_det(function, rng):
-    worst = 0.0
     for classes, width, count in ((2, 3, 5), (3, 4, 7), (5, 2, 11)):
         roots, _, post = classifier(rng, classes, width, count)
         p = post.precision.numpy()
         truth = [0.5 * (log_det(p + f) - log_det(p)) for f in dense(roots)]
-        worst = max(worst, gap(function(roots, post), truth))
-    return worst
+        yield gap(function(roots, post), truth)
 
 
 def glm_labels(function, rng):
@@ -225,15 +218,15 @@ def t22():
         ),
     ]
 
+    @worst
     def exact(function, rng):
-        worst = 0.0
         for size, count in ((1, 2), (3, 5), (11, 7)):
             cov, s2 = pd_matrix(rng, size), float(np.exp(rng.uniform(-2, 2)))
             x = rng.standard_normal((count, size))
             blr = BayesianLinearRegression(np.zeros(size), cov, s2)
             single, joint = function(x, cov, s2)
-            worst = max(worst, gap(single, blr.eig(x)), gap(joint, blr.batch_eig(x)))
-        return worst
+            yield gap(single, blr.eig(x))
+            yield gap(joint, blr.batch_eig(x))
 
     name = "information.eig and batch_eig equal those of BayesianLinearRegression"
     return Derivation(

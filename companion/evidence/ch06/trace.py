@@ -4,7 +4,7 @@ import mpmath
 import numpy as np
 import torch
 
-from companion.evidence.draws import TIGHT, classifier, dense, gap
+from companion.evidence.draws import TIGHT, classifier, dense, gap, worst
 from companion.evidence.ledger import CORRECTED, HOLDS, claim
 from companion.evidence.notation import I_D, I_R, G, P, R
 from companion.proof import *
@@ -56,14 +56,13 @@ def t23():
         ),
     ]
 
+    @worst
     def dense_trace(function, rng):
-        worst = 0.0
         for classes, width, count in ((2, 3, 5), (3, 4, 7), (5, 2, 11)):
             roots, _, post = classifier(rng, classes, width, count)
             inverse = np.linalg.inv(post.precision.numpy())
             truth = [0.5 * np.trace(f @ inverse) for f in dense(roots)]
-            worst = max(worst, gap(function(roots, post), truth))
-        return worst
+            yield gap(function(roots, post), truth)
 
     def between(function, rng):
         """How far log det leaves [tr - tr²/4, tr]: 0 if it never does."""

@@ -87,16 +87,8 @@ def t28():
             Mutant("sum for mean", 1, HALF * Tr(count * F_BAR * Q.I)),
             Mutant("E squared", 2, count * count * (HALF * Tr(F_BAR * Q.I))),
             Mutant("noise left out", 3, x.T * Q.I * x),
-            Mutant(
-                "no whitening of the step",
-                4,
-                Tr(V * M.I * F_U * M.I * V.T),
-            ),
-            Mutant(
-                "plus for minus in the removal",
-                5,
-                (removed + V.T * V).I,
-            ),
+            Mutant("no whitening of the step", 4, Tr(V * M.I * F_U * M.I * V.T)),
+            Mutant("plus for minus in the removal", 5, (removed + V.T * V).I),
             Mutant(
                 "sum for mean",
                 linear,
@@ -126,25 +118,23 @@ def both_traces(roots, eval_roots, post):
     return [epig, jepig_trace(roots, eval_roots, post)]
 
 
+@worst
 def mean_of_singles(function, rng):
-    worst = 0.0
     for sizes in PROBLEMS:
         roots, evals, post = predictive_problem(rng, *sizes)
         each = [function(roots, evals[i : i + 1], post) for i in range(len(evals))]
-        worst = max(worst, gap(function(roots, evals, post), torch.stack(each).mean(0)))
-    return worst
+        yield gap(function(roots, evals, post), torch.stack(each).mean(0))
 
 
+@worst
 def factor_of_e(function, rng):
-    worst = 0.0
     for sizes in PROBLEMS:
         epig, jepig = function(*predictive_problem(rng, *sizes))
-        worst = max(worst, gap(jepig / epig, np.full(sizes[2], sizes[3])))
-    return worst
+        yield gap(jepig / epig, np.full(sizes[2], sizes[3]))
 
 
+@worst
 def dense_drop(function, rng):
-    worst = 0.0
     for sizes in PROBLEMS:
         roots, evals, post = predictive_problem(rng, *sizes)
         p, f_e = post.precision.numpy(), dense(evals).sum(0)
@@ -152,8 +142,7 @@ def dense_drop(function, rng):
         truth = [
             (start - np.trace(f_e @ np.linalg.inv(p + f))) / 2 for f in dense(roots)
         ]
-        worst = max(worst, gap(function(roots, evals, post), truth))
-    return worst
+        yield gap(function(roots, evals, post), truth)
 
 
 def linear_problem(rng, size, s2, count=4, evals=7):
@@ -166,8 +155,8 @@ def linear_problem(rng, size, s2, count=4, evals=7):
     return blr, x, x_eval, (roots, eval_roots, post)
 
 
+@worst
 def average_variance(function, rng):
-    worst = 0.0
     for size in (1, 3, 5):
         s2 = float(np.exp(rng.uniform(-2, 2)))
         blr, x, x_eval, weights = linear_problem(rng, size, s2)
@@ -176,8 +165,7 @@ def average_variance(function, rng):
             after = blr.condition(a[None], [0.0]).covariance.numpy()
             variances = np.einsum("nd,de,ne->n", x_eval, after, x_eval)
             truth.append(variances.mean() / (2 * s2))
-        worst = max(worst, gap(function(*weights), truth))
-    return worst
+        yield gap(function(*weights), truth)
 
 
 # --- T29 -------------------------------------------------------------------------
@@ -196,9 +184,10 @@ def t29():
             HALF * logdet(e2 * i_e + k) - HALF * logdet(e2 * i_e + k_x),
             r"$\epsilon^{2E}$ cancels; what is left is continuous at $\epsilon=0$",
             (Scaled(1 / e2, e2 * i_e + k), Scaled(1 / e2, e2 * i_e + k_x)),
-        ),
+        )
     ]
 
+    @worst
     def limit(function, rng):
         """JEPIG is within C ε² of ITL, and comes closer as ε falls."""
         cov, x_eval = pd_matrix(rng, 5, spread=1.0), rng.standard_normal((3, 5))
@@ -210,11 +199,9 @@ def t29():
             pair = (x_eval @ c @ x_eval.T for c in (cov, after))
             before, now = (np.linalg.slogdet(m)[1] for m in pair)
             gains.append((before - now) / 2)
-        worst = 0.0
         for e2 in (1e-4, 1e-6, 1e-8):
             error = gap(function(x, x_eval, cov, s2, e2), gains)
-            worst = max(worst, error / e2)
-        return worst
+            yield error / e2
 
     name = "jepig with evaluation noise 1e-4 to 1e-8 is ITL up to 1000 ε²"
     return Derivation(
@@ -322,10 +309,4 @@ def exact_bait(taken, gain, label):
     for point in taken:
         m += sympy.Matrix(point) * sympy.Matrix(point).T
     drop = (u.T * m.inv() * u - u.T * (m + b * b.T).inv() * u)[0]
-    return Step(
-        drop,
-        "=",
-        gain,
-        "exact arithmetic",
-        tex=(label, sympy.latex(gain)),
-    )
+    return Step(drop, "=", gain, "exact arithmetic", tex=(label, sympy.latex(gain)))

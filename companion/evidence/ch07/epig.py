@@ -56,8 +56,8 @@ def t26():
         ),
     ]
 
+    @worst
     def regression(function, rng):
-        worst = 0.0
         for size in (1, 3, 5):
             mu, cov, s2, x, y = problem(rng, size, count=4)
             x_eval = rng.standard_normal((7, size))
@@ -66,8 +66,8 @@ def t26():
             single = [(blr.eig(x_eval) - b.eig(x_eval)).mean() for b in after]
             joint = [blr.batch_eig(x_eval) - b.batch_eig(x_eval) for b in after]
             epig, jepig = function(blr, x, x_eval)
-            worst = max(worst, gap(epig, single), gap(jepig, joint))
-        return worst
+            yield gap(epig, single)
+            yield gap(jepig, joint)
 
     def tables(function, rng):
         """Monte-Carlo EPIG of equally likely parameters, against entropies."""
@@ -105,9 +105,7 @@ def t26():
                 lambda b, x, e: (b.jepig(x, e), b.jepig(x, e)),
             ),
             Mutant(
-                "sum for mean",
-                table,
-                lambda p, e: predictive.epig(p, e) * e.shape[0],
+                "sum for mean", table, lambda p, e: predictive.epig(p, e) * e.shape[0]
             ),
             Mutant("BALD for EPIG", table, lambda p, e: predictive.bald(p)),
         ],
@@ -153,11 +151,7 @@ def t27():
     steps = [
         *chain(
             mean(HALF * logdet(I_D + F_E * Q.I)),
-            eq(
-                mean(g(F_E)),
-                r"$\det$ is multiplicative",
-                Multiplicative(Q + F_E, Q.I),
-            ),
+            eq(mean(g(F_E)), r"$\det$ is multiplicative", Multiplicative(Q + F_E, Q.I)),
             le(
                 g(F_BAR),
                 r"Jensen: $\log\det$ is concave, its second derivative along $V$ is "
@@ -213,9 +207,7 @@ def t27():
             Mutant("dropped ½", 3, logdet(I_M + spread)),
             Mutant(r"$P$ for $Q$", 5, HALF * Tr(F_BAR * P.I) - HALF),
             Mutant(
-                "EIG under the posterior only",
-                6,
-                HALF * logdet(I_R + R * before * R.T),
+                "EIG under the posterior only", 6, HALF * logdet(I_R + R * before * R.T)
             ),
             Mutant(
                 "prior for the whitening",
@@ -227,11 +219,7 @@ def t27():
                 display,
                 lambda x, e: (0.0, display_sides(x, e)[1]),
             ),
-            Mutant(
-                "dropped ½",
-                joint,
-                lambda r, e, p: 2 * information.jepig(r, e, p),
-            ),
+            Mutant("dropped ½", joint, lambda r, e, p: 2 * information.jepig(r, e, p)),
             Mutant("EIG for JEPIG", joint, lambda r, e, p: information.eig(r, p)),
             Mutant("mean for sum", joint, information.epig_upper),
             Mutant("Jensen in EPIG", single, information.epig_upper),
@@ -267,20 +255,19 @@ def display_exceeded(function, rng):
     return max(0.0, error - 1e-12, right - epig)
 
 
+@worst
 def dense_jepig(function, rng, combine=np.sum):
     """Residual against four log-determinants, F_e combined into their sum (or mean)."""
-    worst = 0.0
     for sizes in PROBLEMS:
         roots, evals, post = predictive_problem(rng, *sizes)
         p, f_e = post.precision.numpy(), combine(dense(evals), axis=0)
         start = dense_conditional(f_e, 0, p)
         truth = [start - dense_conditional(f_e, f, p) for f in dense(roots)]
-        worst = max(worst, gap(function(roots, evals, post), truth))
-    return worst
+        yield gap(function(roots, evals, post), truth)
 
 
+@worst
 def dense_epig(function, rng):
-    worst = 0.0
     for sizes in PROBLEMS:
         roots, evals, post = predictive_problem(rng, *sizes)
         p, f_e = post.precision.numpy(), dense(evals)
@@ -290,8 +277,7 @@ def dense_epig(function, rng):
             )
             for f in dense(roots)
         ]
-        worst = max(worst, gap(function(roots, evals, post), truth))
-    return worst
+        yield gap(function(roots, evals, post), truth)
 
 
 def all_proxies(roots, eval_roots, post):

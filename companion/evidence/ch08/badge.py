@@ -108,10 +108,7 @@ def t33():
             logdet(Eye("D+1") + AUGMENTED.T * AUGMENTED),
             r"$\frac12(1+\cos)$ is the Gram matrix of $V=[1,U]/\sqrt2$: twice an EIG "
             "under $P=I_{D+1}$, {prf:ref}`thm-sim-duality`",
-            (
-                Given(AUGMENTED * AUGMENTED.T, GRAM),
-                Sylvester(AUGMENTED, AUGMENTED.T),
-            ),
+            (Given(AUGMENTED * AUGMENTED.T, GRAM), Sylvester(AUGMENTED, AUGMENTED.T)),
         ),
     ]
     points, networks, volume, dpp, cosine, similar = (

@@ -7,7 +7,7 @@ import numpy as np
 import sympy
 import torch
 
-from companion.evidence.draws import TIGHT, dense, gap, z_score
+from companion.evidence.draws import TIGHT, dense, gap, worst, z_score
 from companion.evidence.ledger import CORRECTED, claim
 from companion.evidence.notation import I_D, C, P
 from companion.evidence.softmax import (
@@ -304,8 +304,8 @@ def squared_error(function, rng):
     return worst
 
 
+@worst
 def trace_deficit(function, rng):
-    worst = 0.0
     for classes, width in ((2, 1), (3, 2), (7, 3)):
         p = rng.dirichlet(np.ones(classes), 5)
         phi = rng.standard_normal((5, width))
@@ -314,8 +314,8 @@ def trace_deficit(function, rng):
         traces = [np.trace(f) for f in dense(hard)]
         length = (phi**2).sum(1)
         truth = (1 - (p**2).sum(1)) * length - 2 * (p.max(1) - (p**2).sum(1)) * length
-        worst = max(worst, gap(traces, truth), gap(dense(again), dense(hard)))
-    return worst
+        yield gap(traces, truth)
+        yield gap(dense(again), dense(hard))
 
 
 def hard_and_exact(function, p):
@@ -335,15 +335,14 @@ def loewner_mismatches(function, rng):
     return mismatches
 
 
+@worst
 def largest_factor(function, rng):
-    worst = 0.0
     for classes in (2, 3, 5):
         p = rng.dirichlet(np.full(classes, 2.0), 7)
         hard, exact = hard_and_exact(function, p)
         # Largest eigenvalue of F^+ g g' = its trace, as it has rank one.
         found = np.einsum("mij,mji->m", np.linalg.pinv(exact, rcond=1e-10), hard)
-        worst = max(worst, gap(found, (1 - p.max(1)) / p.max(1)))
-    return worst
+        yield gap(found, (1 - p.max(1)) / p.max(1))
 
 
 def plugged_in(function, rng):

@@ -10,7 +10,7 @@ import torch
 from companion.evidence.ch08.badge import POINTS
 from companion.evidence.ch08.conditional import F_A, F_E, R_T, kernel
 from companion.evidence.ch08.log_det_mi import R_A, stacked
-from companion.evidence.draws import TIGHT, gap, gradients
+from companion.evidence.draws import TIGHT, gap, gradients, worst
 from companion.evidence.ledger import CONDITIONS, claim
 from companion.evidence.notation import I_D, I_K, LAM, P
 from companion.proof import *
@@ -56,12 +56,7 @@ def t36():
         *chain(f("A", F_A), eq(own, "LogDet: twice the EIG", *own_rules)),
         *chain(
             f("A", F_A) + f("E", F_E) - f(r"A\cup E", F_A, F_E),
-            eq(
-                own - after,
-                "LogDetMI: twice the JEPIG",
-                *own_rules,
-                *after_rules,
-            ),
+            eq(own - after, "LogDetMI: twice the JEPIG", *own_rules, *after_rules),
         ),
         *chain(
             f(r"A\cup T", F_A, F_T) - f("T", F_T),
@@ -121,16 +116,15 @@ def gram(rows):
     return similarity.similarity_matrix(rows)
 
 
+@worst
 def sum_of_gains(function, rng):
-    worst = 0.0
     for lam in (0.1, 3.0):
         rows = gradients(rng, 13, 5)
         post = GaussianPosterior.isotropic(5, lam)
         batch = function(FisherRoots.from_dense(rows), post, 3)
         chosen = rows[batch.indices.numpy()]
         truth = similarity.log_det(gram(chosen), lam) / 2 - 1.5 * np.log(lam)
-        worst = max(worst, gap(batch.gains.sum(), truth))
-    return worst
+        yield gap(batch.gains.sum(), truth)
 
 
 def k_means_batch(roots, post, batch_size):

@@ -10,7 +10,7 @@ import mpmath
 import numpy as np
 import torch
 
-from companion.evidence.draws import gap, gradients
+from companion.evidence.draws import gap, gradients, worst
 from companion.evidence.ledger import CORRECTED, claim
 from companion.evidence.notation import I_D, I_K, I_R, LAM, K
 from companion.proof import *
@@ -199,9 +199,9 @@ def precise_eig(rows, lam, digits=60):
         return float(value)
 
 
+@worst
 def first_order(function, rng):
     """Error as a share of what the second order allows; full rank and deficient."""
-    worst = 0.0
     for count, size in ((4, 10), (6, 4)):
         rows = gradients(rng, count, size)
         values = np.linalg.svd(rows, compute_uv=False) ** 2
@@ -209,8 +209,7 @@ def first_order(function, rng):
             error = abs(float(function(rows @ rows.T, lam)) - precise_eig(rows, lam))
             error = max(0.0, error - 1e-12)
             allowed = lam**2 / 4 * (values**-2.0).sum()
-            worst = max(worst, error / allowed)
-    return worst
+            yield error / allowed
 
 
 def dependent_rows(function, rng):

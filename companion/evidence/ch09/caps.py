@@ -11,7 +11,7 @@ import sympy
 import torch
 
 from companion.evidence.ch09.lens import Y_1, Y_2, ZERO, label_entropy, tables
-from companion.evidence.draws import PROBLEMS, gap, predictive_problem
+from companion.evidence.draws import PROBLEMS, gap, predictive_problem, worst
 from companion.evidence.ledger import CONDITIONS, claim
 from companion.evidence.notation import I_R, G, P, R, W, Y
 from companion.proof import *
@@ -89,39 +89,38 @@ def t45():
         ),
     ]
 
+    @worst
     def within_caps(function, rng):
         """Excess over [0, min(log C, log L)] in flat and in nearly certain tables."""
-        worst = 0.0
         for samples, classes in ((2, 5), (5, 2), (11, 3)):
             for sharpness in (0.1, 1.0, 100.0):
                 log_p = tables(rng, 50, samples, classes, sharpness)
                 score = np.asarray(function(log_p))
                 cap = min(np.log(classes), np.log(samples)) + 1e-12
-                worst = max(worst, (score - cap).max(), -score.min())
+                yield (score - cap).max()
+                yield -score.min()
         for size in (2, 3):  # samples that are certain of different classes: the cap
             certain = np.log(np.eye(size) + 1e-300)[None]
-            worst = max(worst, gap(function(certain), [np.log(size)]) - 1e-12)
-        return worst
+            yield gap(function(certain), [np.log(size)]) - 1e-12
 
+    @worst
     def batch_caps(function, rng):
-        worst = 0.0
         for samples, classes, count in ((2, 3, 5), (20, 2, 3), (7, 3, 2)):
             for sharpness in (0.1, 1.0, 100.0):
                 log_p = tables(rng, count, samples, classes, sharpness)
                 cap = min(count * np.log(classes), np.log(samples)) + 1e-9
                 value = float(function(log_p))
-                worst = max(worst, value - cap, -value)
-        return worst
+                yield value - cap
+                yield -value
 
+    @worst
     def ordered(function, rng):
         """Worst violation of 0 <= EPIG <= JEPIG <= EIG <= trace, relative to EIG."""
-        worst = 0.0
         for sizes in PROBLEMS:
             scores = [np.asarray(s) for s in function(*predictive_problem(rng, *sizes))]
             scores = [0 * scores[0], *scores]
             for low, high in itertools.pairwise(scores):
-                worst = max(worst, ((low - high) / (1e-12 + scores[3])).max() - 1e-9)
-        return max(0.0, worst)
+                yield ((low - high) / (1e-12 + scores[3])).max() - 1e-9
 
     def uncapped(function, rng):
         """How far eig stays below log C + 1 under a broad posterior; BALD obeys."""
@@ -152,11 +151,7 @@ def t45():
             Mutant("dropped ½", 8, 2 * sympy.log(c)),
             Mutant("bits for nats", single, lambda p: predictive.bald(p) / np.log(2)),
             Mutant("entropy of the label", single, label_entropy),
-            Mutant(
-                "sum of the singles",
-                batch,
-                lambda p: predictive.bald(p).sum(),
-            ),
+            Mutant("sum of the singles", batch, lambda p: predictive.bald(p).sum()),
             Mutant(
                 "EPIG and JEPIG exchanged",
                 order,

@@ -9,7 +9,7 @@ import sympy
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from companion.evidence.draws import TIGHT, classifier, dense, gap
+from companion.evidence.draws import TIGHT, classifier, dense, gap, worst
 from companion.evidence.ledger import CORRECTED, claim
 from companion.evidence.notation import I_R, G, P, R
 from companion.proof import *
@@ -130,8 +130,8 @@ def naive_forms(roots, post):
     return [log_det, information.eig(roots, post, form="trace")]
 
 
+@worst
 def from_spectrum(function, rng):
-    worst = 0.0
     for classes, width, count in ((2, 3, 5), (3, 4, 7), (5, 2, 11)):
         roots, _, post = classifier(rng, classes, width, count)
         inverse = np.linalg.inv(post.precision.numpy())
@@ -139,8 +139,7 @@ def from_spectrum(function, rng):
         grams = rows @ inverse @ rows.swapaxes(1, 2)
         spectra = np.linalg.eigvalsh(grams)
         truth = np.log1p(spectra).sum(1) / 2, spectra.sum(1) / 2
-        worst = max(worst, *map(gap, function(roots, post), truth))
-    return worst
+        yield from map(gap, function(roots, post), truth)
 
 
 def sign_average(roots, post, signs=None):
@@ -151,14 +150,13 @@ def sign_average(roots, post, signs=None):
     return torch.stack(each).mean(0)
 
 
+@worst
 def dense_trace(function, rng):
-    worst = 0.0
     for classes, width, count in ((2, 3, 5), (3, 4, 7), (5, 2, 11)):
         roots, _, post = classifier(rng, classes, width, count)
         inverse = np.linalg.inv(post.precision.numpy())
         truth = [np.trace(f @ inverse) / 2 for f in dense(roots)]
-        worst = max(worst, gap(function(roots, post), truth))
-    return worst
+        yield gap(function(roots, post), truth)
 
 
 def same_work(function, rng):

@@ -8,7 +8,7 @@ import numpy as np
 import sympy
 import torch
 
-from companion.evidence.draws import TIGHT, classifier, gap
+from companion.evidence.draws import TIGHT, classifier, gap, worst
 from companion.evidence.ledger import CONDITIONS, claim
 from companion.evidence.notation import I_D
 from companion.proof import *
@@ -92,11 +92,7 @@ def t43():
             ),
             Mutant("dropped ½", known, lambda *a: 2 * label_trace(*a)),
             Mutant("log det for trace", whole, information.eig),
-            Mutant(
-                "keeps the posterior",
-                blind,
-                trace_eig,
-            ),
+            Mutant("keeps the posterior", blind, trace_eig),
         ],
     )
 
@@ -158,8 +154,8 @@ def label_trace(features, logits, labels, prior_precision):
     )
 
 
+@worst
 def gini_scores(function, rng):
-    worst = 0.0
     for classes, width, lam in ((2, 3, 0.5), (5, 2, 1.7), (3, 7, 0.01)):
         features = torch.tensor(rng.standard_normal((5, width)))
         logits = torch.tensor(2 * rng.standard_normal((5, classes)))
@@ -168,8 +164,7 @@ def gini_scores(function, rng):
         p /= p.sum(1, keepdims=True)
         truth = (features.numpy() ** 2).sum(1) * (1 - (p**2).sum(1)) / (2 * lam)
         post = GaussianPosterior.isotropic(classes * width, lam)
-        worst = max(worst, gap(function(roots, post), truth))
-    return worst
+        yield gap(function(roots, post), truth)
 
 
 def squared_length(loss, parameters):

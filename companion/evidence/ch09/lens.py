@@ -7,7 +7,7 @@ import numpy as np
 
 from companion.evidence.ch07.bait import noisy_jepig
 from companion.evidence.ch07.epig import entropy
-from companion.evidence.draws import TIGHT, gap, pd_matrix
+from companion.evidence.draws import TIGHT, gap, pd_matrix, worst
 from companion.evidence.ledger import HOLDS, claim
 from companion.evidence.notation import I_D, ZERO, P, W, Y
 from companion.proof import *
@@ -69,9 +69,9 @@ def t41():
         ),
     ]
 
+    @worst
     def lindley(function, rng):
         """Expected drop of the entropy of L equally likely parameters, by Bayes."""
-        worst = 0.0
         for samples, classes in ((2, 3), (5, 2), (7, 11)):
             log_p = tables(rng, 3, samples, classes)
             truth = []
@@ -82,12 +82,11 @@ def t41():
                     posterior = label / label.sum()
                     drop += evidence * (np.log(samples) - entropy(posterior))
                 truth.append(drop)
-            worst = max(worst, gap(function(log_p), truth))
-        return worst
+            yield gap(function(log_p), truth)
 
+    @worst
     def mackay(function, rng):
         """-1/2 log(1 - rho^2) of the output at u (noise e2) and the label at x."""
-        worst = 0.0
         for size, e2 in ((1, 0.5), (3, 0.5), (5, 1e-3)):
             cov, s2 = pd_matrix(rng, size, spread=1.0), 0.7
             x, u = rng.standard_normal((4, size)), rng.standard_normal((1, size))
@@ -95,8 +94,7 @@ def t41():
             noise = s2 + np.einsum("nd,de,ne->n", x, cov, x)
             squared = (x @ cov @ u[0]) ** 2 / (spread * noise)
             truth = -np.log1p(-squared) / 2
-            worst = max(worst, gap(function(x, u, cov, s2, e2), truth))
-        return worst
+            yield gap(function(x, u, cov, s2, e2), truth)
 
     table, output = (
         "predictive.bald equals Lindley's expected drop of entropy, by Bayes' rule",
@@ -168,9 +166,9 @@ def t47():
         ),
     ]
 
+    @worst
     def joint_tables(function, rng):
         """BatchBALD against the entropies of the joint table, by brute force."""
-        worst = 0.0
         for samples, classes, count in ((4, 3, 2), (5, 2, 3), (3, 5, 2)):
             log_p = tables(rng, count, samples, classes)
             joint = np.ones((samples, 1))
@@ -178,12 +176,11 @@ def t47():
                 joint = (joint[:, :, None] * p[:, None, :]).reshape(samples, -1)
             noise = np.mean([entropy(row) for row in joint])
             truth = entropy(joint.mean(0)) - noise
-            worst = max(worst, gap(function(log_p), truth))
-        return worst
+            yield gap(function(log_p), truth)
 
+    @worst
     def overcount(function, rng):
         """Sum minus joint against the total correlation of the labels."""
-        worst = 0.0
         for samples, classes in ((4, 3), (5, 2)):
             log_p = tables(rng, 2, samples, classes)
             joint, total = function(log_p)
@@ -192,8 +189,7 @@ def t47():
             truth = entropy(both.sum(0)) + entropy(both.sum(1)) - entropy(both)
             if truth < 1e-4:
                 raise ArithmeticError("these labels are independent")
-            worst = max(worst, gap(total - joint, truth))
-        return worst
+            yield gap(total - joint, truth)
 
     def independent(function, rng):
         """theta = (a, b), one label each: the two labels share nothing."""
@@ -221,11 +217,7 @@ def t47():
             Mutant("no excess", 4, ZERO),
             Mutant("sum of the singles", brute, lambda p: predictive.bald(p).sum()),
             Mutant("dropped factor", brute, lambda p: predictive.batch_bald(p) / 2),
-            Mutant(
-                "additive BatchBALD",
-                excess,
-                lambda p: (joint_and_sum(p)[1],) * 2,
-            ),
+            Mutant("additive BatchBALD", excess, lambda p: (joint_and_sum(p)[1],) * 2),
             Mutant(
                 "the best label alone",
                 equal,

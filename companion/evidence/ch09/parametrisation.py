@@ -145,15 +145,14 @@ def moved_scores(b, roots, eval_roots, post):
     )
 
 
+@worst
 def unchanged(function, rng):
-    worst = 0.0
     for sizes in PROBLEMS:
         roots, evals, post = predictive_problem(rng, *sizes)
         size = roots.num_parameters
         b = torch.tensor(pd_matrix(rng, size, 1.0) @ np.triu(np.ones((size, size))))
         truth = all_scores(roots, evals, post)
-        worst = max(worst, gap(function(b, roots, evals, post), truth))
-    return worst
+        yield gap(function(b, roots, evals, post), truth)
 
 
 def similarity_log_det(grads, b):

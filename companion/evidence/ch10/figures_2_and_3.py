@@ -14,6 +14,7 @@ from companion.evidence.recorded import (
     PAIRS,
     TRACE,
     WEIGHT_SPACE,
+    furthest,
     lowest,
     mean,
     pearson,
@@ -21,7 +22,6 @@ from companion.evidence.recorded import (
     published_correlations,
     recorded,
     seeds,
-    worst,
 )
 from companion.proof import *
 from fimlib.figures import agreement
@@ -68,11 +68,11 @@ def t37():
 
     def whole_pool(statistic, _):
         expected = published_correlations()
-        return worst({p: mean(statistic, p) for p in PAIRS}, expected)
+        return furthest({p: mean(statistic, p) for p in PAIRS}, expected)
 
     def top_100(statistic, _):
         found = {p: mean(statistic, p, 100) for p in WEIGHT_SPACE}
-        return worst(found, published("top_100", "within"))
+        return furthest(found, published("top_100", "within"))
 
     def loses_more(reference, _):
         """Positive where the top agrees as well as range restriction allows."""
@@ -89,7 +89,7 @@ def t37():
 
     def top_half(statistic, _):
         found = {p: mean(statistic, p) for p in WEIGHT_SPACE}
-        return worst(found, published("top_half", "coded"))
+        return furthest(found, published("top_half", "coded"))
 
     def entropy_wins(statistic, _):
         entropy = mean(statistic, ("bald", "predictive_entropy"))
