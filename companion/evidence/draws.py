@@ -9,23 +9,10 @@ from fimlib.fisher import last_layer_roots
 from fimlib.posterior import GaussianPosterior
 
 __all__ = [
-    "PROBLEMS",
-    "SIZES",
-    "TIGHT",
-    "classifier",
-    "dense",
-    "dense_conditional",
-    "doubled",
-    "gap",
-    "gradients",
-    "halved",
-    "log_det",
-    "pd_matrix",
-    "predictive_problem",
-    "problem",
-    "worst",
-    "z_score",
-]
+    "PROBLEMS", "SIZES", "TIGHT", "classifier", "dense", "dense_conditional", "doubled",
+    "gap", "gradients", "halved", "log_det", "pd_matrix", "predictive_problem",
+    "problem", "worst", "z_score",
+]  # fmt: skip
 
 TIGHT = 1e-10
 SIZES = (1, 2, 3, 5, 11)

@@ -191,9 +191,6 @@ def t1():
             Check(linear, model_eig, both_drops, TIGHT),
         ],
         [
-            Mutant("plus for minus", 1, H(W) + ENTROPY_LEFT),
-            Mutant("swapped conditioning", 2, H_Y - ENTROPY_LEFT),
-            Mutant("the noise not subtracted", 2, H_Y),
             Mutant("the divergence the other way round", 3, reverse),
             Mutant("difference of the two entropies", 5, H_Y - H(W)),
             Mutant("half of it is a cap", 6, HALF * log_c),
