@@ -16,7 +16,7 @@ from companion.evidence.ch01.information_quantities import (
     Average,
     NonNegative,
 )
-from companion.evidence.draws import SIZES, TIGHT, gap, log_det, problem, worst
+from companion.evidence.draws import SIZES, TIGHT, doubled, gap, log_det, problem, worst
 from companion.evidence.ledger import CONDITIONS, claim
 from companion.evidence.notation import I_D, S2, S_NEW, X_1, ZERO, S, W, Y, same
 from companion.proof import *
@@ -99,7 +99,7 @@ def t2():
             Mutant("at least the label's entropy", 3, H(Y)),
             Mutant("a mean with equal weights", 10, (less + more) / 2),
             Mutant("absolute value", laplace, lambda h, p: information.ig(h, p).abs()),
-            Mutant("dropped ½", laplace, lambda h, p: 2 * information.ig(h, p)),
+            Mutant("dropped ½", laplace, doubled(information.ig)),
             Mutant("sign", told, lambda *a: -entropy_drop(*a)),
             Mutant("divergence for entropy drop", told, divergence),
             Mutant("entropy drop for divergence", closed, entropy_drop),
@@ -115,7 +115,7 @@ def t2():
             ),
             Mutant("the two exchanged", counts, lambda *a: beta_gains(*a)[::-1]),
             Mutant("labels exchanged", counts, lambda *a: beta_gains(*a)[:, ::-1]),
-            Mutant("dropped ½", average, lambda p: 2 * predictive.bald(p)),
+            Mutant("dropped ½", average, doubled(predictive.bald)),
         ],
     )
 

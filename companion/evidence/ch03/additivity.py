@@ -12,7 +12,7 @@ from companion.evidence.ch03.logistic import (
     posterior_at,
     tanh_network,
 )
-from companion.evidence.draws import TIGHT, gap, worst
+from companion.evidence.draws import TIGHT, gap, with_weights, worst
 from companion.evidence.generic import (
     INDEX,
     TERMS,
@@ -201,12 +201,9 @@ def all_at_once(function, rng):
 
 def batch_norm_network(rng):
     """Inputs through batch-norm and a linear layer, eight examples; D = 13."""
-    net = torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 3)).double()
-    with torch.no_grad():
-        for p in net.parameters():
-            p.copy_(torch.as_tensor(rng.standard_normal(p.shape)))
-        x = torch.as_tensor(rng.standard_normal((8, 2)))
-        net(x)  # running statistics
+    net = torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 3))
+    net, x = with_weights(net, rng), torch.as_tensor(rng.standard_normal((8, 2)))
+    net(x)  # running statistics
     return net, x, torch.as_tensor(rng.integers(0, 3, 8))
 
 

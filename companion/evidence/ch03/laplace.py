@@ -20,7 +20,7 @@ from companion.evidence.ch03.logistic import (
     quadrature,
     tanh_network,
 )
-from companion.evidence.draws import SIZES, TIGHT, gap, log_det, worst
+from companion.evidence.draws import SIZES, TIGHT, doubled, gap, log_det, worst
 from companion.evidence.generic import OnALine
 from companion.evidence.generic import T as LINE
 from companion.evidence.ledger import CONDITIONS, claim
@@ -62,7 +62,7 @@ def t10():
             Check(network, network_precision, ggn_and_prior, TIGHT),
         ],
         [
-            Mutant("dropped ½", entropy, lambda *a: 2 * logistic_entropy(*a)),
+            Mutant("dropped ½", entropy, doubled(logistic_entropy)),
             Mutant("precision for covariance", entropy, entropy_of_precision),
             Mutant("prior forgotten", entropy, weak_prior(logistic_entropy)),
             Mutant("plus the Newton step", quadratic, stepped(-1)),
@@ -70,7 +70,7 @@ def t10():
             Mutant("precision for covariance", quadratic, inverted),
             Mutant("plus the Newton step", newton, stepped(-1)),
             Mutant("Newton step left out", newton, stepped(0)),
-            Mutant("dropped ½", shrinking, lambda *a: 2 * logistic_entropy(*a)),
+            Mutant("dropped ½", shrinking, doubled(logistic_entropy)),
             Mutant("expanded away from the mode", shrinking, away_from_mode),
             Mutant("the Hessian for GGN", network, observed_precision),
             Mutant("prior forgotten", network, network_without_prior),

@@ -21,7 +21,7 @@ from companion.evidence.ch04.score_families import (
     family_line,
     uniform_lines,
 )
-from companion.evidence.draws import TIGHT, dense, gap, worst
+from companion.evidence.draws import TIGHT, dense, doubled, gap, worst
 from companion.evidence.ledger import CONDITIONS, claim
 from companion.evidence.notation import HESSIAN, ONE, OUTER, ROW, C, at_least
 from companion.evidence.softmax import ONES, PI, PROBS
@@ -142,7 +142,7 @@ def t15():
                 hessian,
                 lambda m, x, y: observed(m, x, (y + 1) % CLASSES),
             ),
-            Mutant("doubled", families, lambda *a: 2 * output_fisher(*a)),
+            Mutant("doubled", families, doubled(output_fisher)),
             Mutant("by the natural parameters", families, natural_fisher),
         ],
     )  # fmt: skip

@@ -25,7 +25,7 @@ from companion.evidence.ch05.coin import (
     probability_gains,
 )
 from companion.evidence.ch05.glm import linear_models
-from companion.evidence.draws import TIGHT, dense, gap, log_det, worst
+from companion.evidence.draws import TIGHT, dense, doubled, gap, log_det, worst
 from companion.evidence.ledger import CORRECTED, claim
 from companion.evidence.notation import I_D, LAMBDA, C, P
 from companion.evidence.notation import JAC as J
@@ -137,7 +137,7 @@ def t19():
             Mutant("the approximation for the exact value", 4, laplace),
             Mutant("equal weights", 5, (one + zero) / 2),
             Mutant("as the approximation has it", 7, leading - (1 / K - 2 / N) / 2),
-            Mutant("dropped ½", glm, lambda h, post: 2 * information.ig(h, post)),
+            Mutant("dropped ½", glm, doubled(information.ig)),
             Mutant("prior forgotten", glm, flat_prior),
             Mutant("the labels exchanged", exact, lambda *a: exact_gains(*a)[::-1]),
             Mutant("the approximation for the exact value", exact, laplace_gains),

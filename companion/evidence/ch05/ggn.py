@@ -2,7 +2,6 @@
 
 import sympy
 import torch
-from torch import nn
 
 from companion.evidence.ch04.label_network import (
     CLASSES,
@@ -22,7 +21,7 @@ from companion.evidence.ch05.exponential_families import (
 )
 from companion.evidence.ch05.family_rows import MU, S
 from companion.evidence.ch05.family_table import fisher_of_log_sd, log_sd_hessian
-from companion.evidence.draws import TIGHT, dense, gap, worst
+from companion.evidence.draws import TIGHT, dense, gap, network, outputs, worst
 from companion.evidence.ledger import CONDITIONS, claim
 from companion.evidence.notation import HESSIAN, JAC, LAMBDA, C, P, at_least, same
 from companion.proof import *
@@ -194,10 +193,7 @@ def wrong_signs(function, rng):
 
 def spread_network(rng):
     """A network from two inputs to (mu, log s), D = 17, and three inputs."""
-    model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2)).double()
-    with torch.no_grad():
-        for p in model.parameters():
-            p.copy_(0.7 * torch.tensor(rng.standard_normal(tuple(p.shape))))
+    model = network(rng, 2, 3, 2, scale=0.7)
     return model, torch.tensor(rng.standard_normal((3, 2)))
 
 
@@ -205,8 +201,7 @@ def natural_jacobian(model, x):
     """Natural parameters z = (mu / s^2, -1 / (2 s^2)) and their Jacobian, autodiff."""
 
     def natural(t):
-        hidden = torch.tanh(t[:6].view(3, 2) @ x + t[6:9])
-        mu, r = t[9:15].view(2, 3) @ hidden + t[15:]
+        mu, r = outputs(model, t, x)
         return torch.stack([mu * torch.exp(-2 * r), -torch.exp(-2 * r) / 2])
 
     theta = flat(model)

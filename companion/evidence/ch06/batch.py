@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from companion.evidence.draws import TIGHT, classifier, dense, gap, log_det, worst
+from companion.evidence.draws import *
 from companion.evidence.ledger import CONDITIONS, claim
 from companion.evidence.notation import I_D, I_R, G, P, R, at_most, same
 from companion.proof import *
@@ -103,10 +103,8 @@ def t25():
             Mutant(
                 "sum of the singles", joint, lambda r, p: information.eig(r, p).sum()
             ),
-            Mutant("dropped ½", joint, lambda r, p: 2 * information.batch_eig(r, p)),
-            Mutant(
-                "trace", copies, lambda r, p: information.batch_eig(r, p, form="trace")
-            ),
+            Mutant("dropped ½", joint, doubled(information.batch_eig)),
+            Mutant("trace", copies, by_trace(information.batch_eig)),
             Mutant(
                 "square of the gain",
                 order,
@@ -123,11 +121,8 @@ def t25():
 
 @worst
 def dense_batch(function, rng):
-    for classes, width, count in ((2, 3, 5), (3, 4, 7), (5, 2, 11)):
-        roots, _, post = classifier(rng, classes, width, count)
-        p = post.precision.numpy()
-        truth = 0.5 * (log_det(p + dense(roots).sum(0)) - log_det(p))
-        yield gap(function(roots, post), truth)
+    for roots, post, fishers, p in classifiers(rng):
+        yield gap(function(roots, post), dense_conditional(fishers.sum(0), 0, p))
 
 
 @worst

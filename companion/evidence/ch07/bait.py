@@ -80,18 +80,10 @@ def t28():
             Check(model, trace_proxy, average_variance, TIGHT),
         ],
         [
-            Mutant(
-                "sum for mean",
-                linear,
-                lambda r, e, p: information.jepig_proxy(r, e, p, form="trace"),
-            ),
+            Mutant("sum for mean", linear, by_trace(information.jepig_proxy)),
             Mutant("no factor", ratio, lambda *a: both_traces(*a)[:1] * 2),
-            Mutant("dropped ½", trace, lambda *a: 2 * jepig_trace(*a)),
-            Mutant(
-                "log det for trace",
-                model,
-                lambda r, e, p: information.epig_proxy(r, e, p),
-            ),
+            Mutant("dropped ½", trace, doubled(jepig_trace)),
+            Mutant("log det for trace", model, information.epig_proxy),
         ],
     )
 
@@ -111,8 +103,7 @@ def both_traces(roots, eval_roots, post):
 
 @worst
 def mean_of_singles(function, rng):
-    for sizes in PROBLEMS:
-        roots, evals, post = predictive_problem(rng, *sizes)
+    for (roots, evals, post), _ in predictive_problems(rng):
         each = [function(roots, evals[i : i + 1], post) for i in range(len(evals))]
         yield gap(function(roots, evals, post), torch.stack(each).mean(0))
 
@@ -126,14 +117,10 @@ def factor_of_e(function, rng):
 
 @worst
 def dense_drop(function, rng):
-    for sizes in PROBLEMS:
-        roots, evals, post = predictive_problem(rng, *sizes)
-        p, f_e = post.precision.numpy(), dense(evals).sum(0)
-        start = np.trace(f_e @ np.linalg.inv(p))
-        truth = [
-            (start - np.trace(f_e @ np.linalg.inv(p + f))) / 2 for f in dense(roots)
-        ]
-        yield gap(function(roots, evals, post), truth)
+    for arguments, (fishers, each, p) in predictive_problems(rng):
+        f_e, before = each.sum(0), np.linalg.inv(p)
+        drops = [before - np.linalg.inv(p + f) for f in fishers]
+        yield gap(function(*arguments), [np.trace(f_e @ d) / 2 for d in drops])
 
 
 def linear_problem(rng, size, s2, count=4, evals=7):
@@ -204,7 +191,7 @@ def t29():
                 name,
                 lambda x, e, c, s, _: noisy_jepig(x, e, c, s, 1.0),
             ),
-            Mutant("dropped ½", name, lambda *a: 2 * noisy_jepig(*a)),
+            Mutant("dropped ½", name, doubled(noisy_jepig)),
         ],
     )
 
@@ -272,7 +259,7 @@ def t49():
         [
             Mutant("gain falls to a tenth", 1, HALF * logdet(I_R + R * P.I * R.T) - 1),
             Mutant("additive BAIT", 3, sympy.Rational(2, 3)),
-            Mutant("dropped ½", name, lambda a: [2 * g for g in gains_of_b(a)]),
+            Mutant("dropped ½", name, doubled(gains_of_b)),
             Mutant("not updated", larger, lambda a: gains_of_b(0 * a)),
         ],
     )

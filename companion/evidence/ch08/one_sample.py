@@ -7,7 +7,7 @@ import numpy as np
 import sympy
 import torch
 
-from companion.evidence.draws import TIGHT, dense, gap, worst, z_score
+from companion.evidence.draws import *
 from companion.evidence.ledger import CORRECTED, claim
 from companion.evidence.notation import I_D, C, P, at_most, same
 from companion.evidence.softmax import (
@@ -167,12 +167,8 @@ def t31():
             Mutant("exact for hard", bias, with_estimator("exact")),
             Mutant("least probable label", order, other_label),
             Mutant("least probable label", tight, other_label),
-            Mutant("dropped ½", plug, lambda r, p: 2 * information.eig(r, p)),
-            Mutant(
-                "trace for log det",
-                plug,
-                lambda r, p: information.eig(r, p, form="trace"),
-            ),
+            Mutant("dropped ½", plug, doubled(information.eig)),
+            Mutant("trace for log det", plug, by_trace(information.eig)),
         ],
     )
 

@@ -10,7 +10,7 @@ import mpmath
 import numpy as np
 import torch
 
-from companion.evidence.draws import gap, gradients, worst
+from companion.evidence.draws import doubled, gap, gradients, worst
 from companion.evidence.ledger import CORRECTED, claim
 from companion.evidence.notation import I_D, I_K, I_R, LAM, K, same
 from companion.proof import *
@@ -136,16 +136,10 @@ def t32():
                 series,
                 lambda s, lam: similarity.eig_small_prior(s, lam, order=0),
             ),
-            Mutant(
-                "dropped ½",
-                series,
-                lambda s, lam: 2 * similarity.eig_small_prior(s, lam),
-            ),
-            Mutant(
-                "dropped ½", deficient, lambda r, p: 2 * information.batch_eig(r, p)
-            ),
+            Mutant("dropped ½", series, doubled(similarity.eig_small_prior)),
+            Mutant("dropped ½", deficient, doubled(information.batch_eig)),
             Mutant("D × D in float64", extreme, parameter_side_float64),
-            Mutant("trace for log det", best, lambda s: torch.trace(s)),
+            Mutant("trace for log det", best, torch.trace),
         ],
     )
 

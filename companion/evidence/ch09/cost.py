@@ -9,7 +9,7 @@ import sympy
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from companion.evidence.draws import TIGHT, classifier, dense, gap, worst
+from companion.evidence.draws import TIGHT, classifier, classifiers, doubled, gap, worst
 from companion.evidence.ledger import CORRECTED, claim
 from companion.evidence.notation import I_R, G, P, R, same
 from companion.proof import *
@@ -70,7 +70,7 @@ def t48():
         ],
         [
             Mutant("forms exchanged", blocks, lambda r, p: both_forms(r, p)[::-1]),
-            Mutant("dropped ½", blocks, lambda r, p: [2 * s for s in both_forms(r, p)]),
+            Mutant("dropped ½", blocks, doubled(both_forms)),
             Mutant(
                 "two draws for all",
                 draws,
@@ -123,11 +123,9 @@ def naive_forms(roots, post):
 
 @worst
 def from_spectrum(function, rng):
-    for classes, width, count in ((2, 3, 5), (3, 4, 7), (5, 2, 11)):
-        roots, _, post = classifier(rng, classes, width, count)
-        inverse = np.linalg.inv(post.precision.numpy())
+    for roots, post, _, p in classifiers(rng):
         rows = roots.dense().numpy()
-        grams = rows @ inverse @ rows.swapaxes(1, 2)
+        grams = rows @ np.linalg.inv(p) @ rows.swapaxes(1, 2)
         spectra = np.linalg.eigvalsh(grams)
         truth = np.log1p(spectra).sum(1) / 2, spectra.sum(1) / 2
         yield from map(gap, function(roots, post), truth)
@@ -143,10 +141,8 @@ def sign_average(roots, post, signs=None):
 
 @worst
 def dense_trace(function, rng):
-    for classes, width, count in ((2, 3, 5), (3, 4, 7), (5, 2, 11)):
-        roots, _, post = classifier(rng, classes, width, count)
-        inverse = np.linalg.inv(post.precision.numpy())
-        truth = [np.trace(f @ inverse) / 2 for f in dense(roots)]
+    for roots, post, fishers, p in classifiers(rng):
+        truth = [np.trace(f @ np.linalg.inv(p)) / 2 for f in fishers]
         yield gap(function(roots, post), truth)
 
 

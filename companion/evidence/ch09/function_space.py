@@ -101,8 +101,8 @@ def t44():
         ],
         [
             Mutant("unbiased as it stands", 6, 1 * k),
-            Mutant("dropped ½", single, lambda r, p: 2 * information.eig(r, p)),
-            Mutant("dropped ½", joint, lambda *a: [2 * s for s in kernel_scores(*a)]),
+            Mutant("dropped ½", single, doubled(information.eig)),
+            Mutant("dropped ½", joint, doubled(kernel_scores)),
             Mutant(
                 "standard deviation for variance",
                 joint,

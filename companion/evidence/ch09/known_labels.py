@@ -8,7 +8,7 @@ import numpy as np
 import sympy
 import torch
 
-from companion.evidence.draws import dense_conditional, gap, log_det, worst
+from companion.evidence.draws import *
 from companion.evidence.ledger import CONDITIONS, claim
 from companion.evidence.notation import I_D, P, same
 from companion.proof import *
@@ -70,7 +70,7 @@ def t42():
         ],
         [
             Mutant("the Fisher information, whatever the label", 4, fisher_of_square()),
-            Mutant("dropped ½", glm, lambda *a: [2 * s for s in known_scores(*a)]),
+            Mutant("dropped ½", glm, doubled(known_scores)),
             Mutant(
                 "mean for joint",
                 glm,
@@ -158,12 +158,7 @@ def glm_scores(function, rng):
 
 def tanh_problem(rng):
     """Hessians (3 labels) of a tanh network, evaluation roots, a posterior."""
-    model = torch.nn.Sequential(
-        torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 3)
-    ).double()
-    with torch.no_grad():
-        for p in model.parameters():
-            p.copy_(torch.tensor(rng.standard_normal(tuple(p.shape))))
+    model = network(rng, 2, 3, 3)
     x = torch.tensor(rng.standard_normal((1, 2))).expand(3, 2)
     observed = observed_information(model, x, torch.arange(3))
     size = observed.shape[-1]

@@ -8,7 +8,7 @@ import numpy as np
 import sympy
 import torch
 
-from companion.evidence.draws import TIGHT, classifier, gap, worst
+from companion.evidence.draws import TIGHT, classifier, doubled, gap, network, worst
 from companion.evidence.ledger import CONDITIONS, claim
 from companion.evidence.notation import I_D, same
 from companion.proof import *
@@ -76,14 +76,14 @@ def t43():
         ],
         [
             Mutant("half the trace bounds it", 4, HALF * HALF * Tr(outer_g)),
-            Mutant("dropped ½", expected, lambda r, p: 2 * trace_eig(r, p)),
+            Mutant("dropped ½", expected, doubled(trace_eig)),
             Mutant("log det for trace", expected, information.eig),
             Mutant(
                 "hard labels",
                 known,
                 lambda f, z, y, lam: label_trace(f, z, z.argmax(1), lam),
             ),
-            Mutant("dropped ½", known, lambda *a: 2 * label_trace(*a)),
+            Mutant("dropped ½", known, doubled(label_trace)),
             Mutant("log det for trace", whole, information.eig),
             Mutant("keeps the posterior", blind, trace_eig),
         ],
@@ -168,12 +168,7 @@ def autodiff_lengths(function, rng):
 
 def network_lengths(function, rng):
     """Mean of |g_y|^2 over the model's labels, all layers, by autodiff."""
-    model = torch.nn.Sequential(
-        torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 3)
-    ).double()
-    with torch.no_grad():
-        for p in model.parameters():
-            p.copy_(torch.tensor(rng.standard_normal(tuple(p.shape))))
+    model = network(rng, 2, 3, 3)
     x, lam, truth = torch.tensor(rng.standard_normal((5, 2))), 0.7, []
     for row in x:
         mean = 0.0

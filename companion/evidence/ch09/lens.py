@@ -7,7 +7,7 @@ import numpy as np
 
 from companion.evidence.ch07.bait import noisy_jepig
 from companion.evidence.ch07.epig import entropy
-from companion.evidence.draws import TIGHT, gap, pd_matrix, worst
+from companion.evidence.draws import TIGHT, doubled, gap, halved, pd_matrix, worst
 from companion.evidence.ledger import HOLDS, claim
 from companion.evidence.notation import I_D, ZERO, P, W, Y, at_least, same
 from companion.proof import *
@@ -107,7 +107,7 @@ def t41():
             Mutant("additive without conditioning", 4, MI(W, Y_1) + MI(W, Y_2)),
             Mutant("bits for nats", table, lambda p: predictive.bald(p) / np.log(2)),
             Mutant("entropy of the label", table, label_entropy),
-            Mutant("dropped ½", output, lambda *a: 2 * noisy_jepig(*a)),
+            Mutant("dropped ½", output, doubled(noisy_jepig)),
             Mutant(
                 "noise-free target for a noisy one",
                 output,
@@ -202,7 +202,7 @@ def t47():
         [
             Mutant("the batch alone bounds it", 3, MI(W, taken)),
             Mutant("sum of the singles", brute, lambda p: predictive.bald(p).sum()),
-            Mutant("dropped factor", brute, lambda p: predictive.batch_bald(p) / 2),
+            Mutant("dropped factor", brute, halved(predictive.batch_bald)),
             Mutant("additive BatchBALD", excess, lambda p: (joint_and_sum(p)[1],) * 2),
             Mutant(
                 "the best label alone",

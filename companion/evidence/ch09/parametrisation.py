@@ -10,7 +10,7 @@ import numpy as np
 import sympy
 import torch
 
-from companion.evidence.draws import *
+from companion.evidence.draws import gap, log_det, pd_matrix, predictive_problems, worst
 from companion.evidence.ledger import CONDITIONS, claim
 from companion.evidence.notation import I_D, I_R, G, P, R, same
 from companion.proof import *
@@ -136,8 +136,7 @@ def moved_scores(b, roots, eval_roots, post):
 
 @worst
 def unchanged(function, rng):
-    for sizes in PROBLEMS:
-        roots, evals, post = predictive_problem(rng, *sizes)
+    for (roots, evals, post), _ in predictive_problems(rng):
         size = roots.num_parameters
         b = torch.tensor(pd_matrix(rng, size, 1.0) @ np.triu(np.ones((size, size))))
         truth = all_scores(roots, evals, post)
