@@ -8,7 +8,7 @@ import torch
 
 from companion import claims, proof
 from companion.evidence.ledger import CONDITIONS, CORRECTED, HOLDS
-from companion.proof.render import derivation_markdown
+from companion.proof.page import derivation_markdown
 from companion.proof.rules import Rule
 from fimlib import fisher, information, linalg, predictive, selection, similarity
 from fimlib.blr import BayesianLinearRegression
