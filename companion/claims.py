@@ -79,16 +79,15 @@ def show(id: str) -> Markdown:
 
 
 def ledger(ids=()) -> Markdown:
-    """The table of the claims: statement, verdict, and how strong the checks are."""
+    """The table of the claims: title, verdict, and how strong the checks are."""
     rows = [
-        "| claim | what is true | verdict | steps | checks | mutants rejected |",
-        "|:---|:---|:---|:---|:---|:---|",
+        "| claim | verdict | steps | checks | mutants rejected |",
+        "|:---|:---|:---|:---|:---|",
     ]
     for claim in select(ids):
         report = check(claim)
         cells = (
             f"**{claim.id}** [{claim.title}]({claim.chapter}.ipynb)",
-            claim.statement,
             claim.verdict,
             _tally(report.steps),
             _tally(report.checks),

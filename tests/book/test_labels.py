@@ -187,9 +187,8 @@ def test_the_ledger_names_labels_that_exist(claim):
     text = (ROOT / "chapters" / "src" / f"{claim.chapter}.md").read_text()
     assert set(claim.labels) <= {f.label for f in all_formulas()}
     assert len(set(claim.labels)) == len(claim.labels)
-    theorem = re.search(rf"prf:theorem\}}.*\({claim.id}\)\n:label: (\S+)", text)
-    if theorem:
-        assert theorem[1] in claim.labels
+    (label,) = re.findall(rf"\{{prf:.*\({claim.id}\)\n:label: (\S+)", text)
+    assert label in claim.labels
 
 
 def test_no_docstring_hides_a_display():

@@ -1,54 +1,22 @@
 """One observation and a batch in Bayesian linear regression, and BALD: T9."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import stats
 
-from companion.evidence.ch02.blr import (
-    CHAPTER,
-    SIZES,
-    TIGHT,
-    model_eig,
-    problem,
-)
-from companion.evidence.draws import gap, log_det, z_score
+from companion.evidence.ch02.blr import model_eig
+from companion.evidence.draws import SIZES, TIGHT, gap, log_det, problem, z_score
 from companion.evidence.ledger import CORRECTED, claim
-from companion.proof import (
-    MONTE_CARLO,
-    Check,
-    Derivation,
-    Mutant,
-)
+from companion.proof import MONTE_CARLO, Check, Derivation, Mutant
 from fimlib.blr import BayesianLinearRegression
 
 
 @claim(
     "T9",
-    title="Information gain of one observation, and BALD",
-    talk=(
-        r"$\text{EIG}=\tfrac12\log\frac{\sigma_n^2+(\xacq)^\top\Sigma_{old}\xacq}"
-        r"{\sigma_n^2}$, prior over posterior variance"
-    ),
-    statement=(
-        r"$\MIof{\W;\Y\given\x}=\tfrac12\log(1+\x^\top\Sigma\x/\sigma^2)"
-        r"=\Hof{\Y\given\x}-\simpleE{\w}\Hof{\Y\given\x,\w}$, which is BALD; a batch "
-        r"$X$ ($\batchvar\times D$) has "
-        r"$\tfrac12\log\det(I_{\batchvar}+X\Sigma X^\top/\sigma^2)$."
-    ),
-    assumptions=(r"$\Sigma\succ0$", r"$\sigma^2>0$ known"),
-    verdict=CORRECTED,
+    CORRECTED,
+    "thm-blr-eig eq-blr-eig eq-blr-batch eq-blr-next eq-errata-predictive",
     correction=(
         "the two variances are the predictive variance of the label and the noise "
         "variance, not the prior and posterior variance"
-    ),
-    chapter=CHAPTER,
-    labels=(
-        "thm-blr-eig",
-        "eq-blr-eig",
-        "eq-blr-batch",
-        "eq-blr-next",
-        "eq-errata-predictive",
     ),
 )
 def t9():

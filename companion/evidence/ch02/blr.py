@@ -3,75 +3,18 @@
 y = x'theta + noise, theta ~ N(mu, Sigma), noise ~ N(0, sigma^2) with sigma^2 known.
 """
 
-from __future__ import annotations
-
 import numpy as np
-import sympy
 from scipy import stats
 
-from companion.evidence.draws import gap, log_det, pd_matrix, z_score
+from companion.evidence.draws import SIZES, TIGHT, gap, log_det, problem, z_score
 from companion.evidence.ledger import HOLDS, claim
-from companion.proof import (
-    HALF,
-    MONTE_CARLO,
-    Check,
-    Const,
-    Derivation,
-    Eye,
-    Let,
-    Mutant,
-    Sym,
-    logdet,
-    scalar,
-)
+from companion.proof import MONTE_CARLO, Check, Derivation, Mutant
 from fimlib.blr import BayesianLinearRegression
-
-CHAPTER = "02-bayesian-linear-regression"
-SIZES = (1, 2, 3, 5, 11)
-TIGHT = 1e-10
-
-S = Sym(r"\Sigma", "D", "D", "pd")
-X_1 = Sym(r"\x", "D")
-S2 = scalar(r"\sigma^2")
-I_D = Eye("D")
-K = r"\batchvar"  # the size of a batch, as a dimension
-S_NEW = Let(r"\Sigma_{\text{new}}", (S.I + X_1 * X_1.T / S2).I)
-TWO_PI_E = Let(r"2\pi e", Const(2 * sympy.pi * sympy.E))
-TWO_PI = Let(r"2\pi", Const(2 * sympy.pi))
-
-
-def entropy(covariance):
-    """H of a Gaussian, in nats (T5)."""
-    return HALF * logdet(TWO_PI_E * covariance)
-
-
-def problem(rng, size, count=1):
-    """Mean, covariance, noise variance, inputs (count, size), labels (count,)."""
-    return (
-        rng.standard_normal(size),
-        pd_matrix(rng, size),
-        float(np.exp(rng.uniform(-2, 2))),
-        rng.standard_normal((count, size)),
-        rng.standard_normal(count),
-    )
-
 
 # --- T5 --------------------------------------------------------------------------
 
 
-@claim(
-    "T5",
-    title="The model and its posterior entropy",
-    talk=r"$\Hof{\W}=\tfrac12\log\det(2\pi e\,\Sigma_{old})$",
-    statement=(
-        r"For $\w\sim\mathcal N(\mu,\Sigma)$ in $D$ dimensions, "
-        r"$\Hof{\W}=\tfrac12\log\det(2\pi e\,\Sigma)$ nats."
-    ),
-    assumptions=(r"$\Sigma\succ0$",),
-    verdict=HOLDS,
-    chapter=CHAPTER,
-    labels=("thm-blr-entropy", "eq-blr-entropy"),
-)
+@claim("T5", HOLDS, "thm-blr-entropy eq-blr-entropy")
 def t5():
     def sampled(function, rng):
         mu, cov, s2, _, _ = problem(rng, 5)
@@ -109,22 +52,7 @@ def model_entropy(mean, covariance, noise_variance):
 # --- T6 --------------------------------------------------------------------------
 
 
-@claim(
-    "T6",
-    title="The posterior, and why its covariance ignores the label",
-    talk=(
-        r"$\Sigma_{new}^{-1}=\Sigma_{old}^{-1}+\xacq(\xacq)^\top/\sigma_n^2$, "
-        r"whatever $\yacq$"
-    ),
-    statement=(
-        r"$\Sigma_{\text{new}}^{-1}=\Sigma^{-1}+\x\x^\top/\sigma^2$ for every $\y$; "
-        r"the mean moves to $\mu+\Sigma\x\,(\y-\x^\top\mu)/(\sigma^2+\x^\top\Sigma\x)$."
-    ),
-    assumptions=(r"$\Sigma\succ0$", r"$\sigma^2>0$ known"),
-    verdict=HOLDS,
-    chapter=CHAPTER,
-    labels=("thm-blr-update", "eq-blr-update", "def-blr"),
-)
+@claim("T6", HOLDS, "thm-blr-update eq-blr-update def-blr")
 def t6():
     def joint(function, rng):
         worst = 0.0
@@ -175,22 +103,7 @@ def update(mean, covariance, noise_variance, x, y):
 # --- T7 --------------------------------------------------------------------------
 
 
-@claim(
-    "T7",
-    title="The information gain as a determinant",
-    talk=(
-        r"$\text{EIG}=\tfrac12\log\det(\Sigma_{old}\Sigma_{new}^{-1})"
-        r"=\tfrac12\log\det(I_D+\sigma_n^{-2}\Sigma_{old}\xacq(\xacq)^\top)$"
-    ),
-    statement=(
-        r"$\MIof{\W;\Y\given\x}=\tfrac12\log\det(\Sigma\,\Sigma_{\text{new}}^{-1})"
-        r"=\tfrac12\log\det(I_D+\sigma^{-2}\Sigma\x\x^\top)$."
-    ),
-    assumptions=(r"$\Sigma\succ0$", r"$\sigma^2>0$ known"),
-    verdict=HOLDS,
-    chapter=CHAPTER,
-    labels=("thm-blr-determinant", "eq-blr-determinant"),
-)
+@claim("T7", HOLDS, "thm-blr-determinant eq-blr-determinant")
 def t7():
     def entropies(function, rng):
         worst = 0.0

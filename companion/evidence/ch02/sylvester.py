@@ -1,37 +1,14 @@
 """Sylvester's identity, the determinant lemma and Woodbury: T8."""
 
-from __future__ import annotations
-
 import numpy as np
 
-from companion.evidence.ch02.blr import CHAPTER, TIGHT
-from companion.evidence.draws import gap, log_det, pd_matrix
+from companion.evidence.draws import TIGHT, gap, log_det, pd_matrix
 from companion.evidence.ledger import HOLDS, claim
-from companion.proof import (
-    Check,
-    Derivation,
-    Mutant,
-)
+from companion.proof import *
 from fimlib import linalg
 
 
-@claim(
-    "T8",
-    title="Sylvester's identity and the determinant lemma",
-    talk=r"$\det(I_M+AB)=\det(I_N+BA)$",
-    statement=(
-        r"$\det(I_M+AB)=\det(I_N+BA)$ for every $A$ ($M\times N$) and $B$ "
-        r"($N\times M$); hence $\det(P+UV)=\det P\,\det(I_{\batchvar}+VP^{-1}U)$ for "
-        r"invertible $P$."
-    ),
-    assumptions=(
-        r"none for Sylvester; $P$ invertible for the lemma, and "
-        r"$I_{\batchvar}+VP^{-1}U$ too for Woodbury",
-    ),
-    verdict=HOLDS,
-    chapter=CHAPTER,
-    labels=("thm-sylvester", "eq-blr-sylvester", "eq-blr-lemma", "eq-blr-woodbury"),
-)
+@claim("T8", HOLDS, "thm-sylvester eq-blr-sylvester eq-blr-lemma eq-blr-woodbury")
 def t8():
     def both_sides(function, rng):
         worst = 0.0

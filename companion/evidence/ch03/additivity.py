@@ -1,14 +1,10 @@
 """Hessians of labels that are independent given theta add, at one theta: T12."""
 
-from __future__ import annotations
-
 import sympy
 import torch
 from scipy.special import expit
 
-from companion.evidence.ch02.blr import TIGHT
 from companion.evidence.ch03.bayes_rule import precision, surprise
-from companion.evidence.ch03.laplace import CHAPTER
 from companion.evidence.ch03.logistic import (
     logistic,
     mode_of,
@@ -16,7 +12,7 @@ from companion.evidence.ch03.logistic import (
     posterior_at,
     tanh_network,
 )
-from companion.evidence.draws import gap
+from companion.evidence.draws import TIGHT, gap, worst
 from companion.evidence.generic import (
     COUNT,
     INDEX,
@@ -35,28 +31,12 @@ from fimlib import fisher
 
 @claim(
     "T12",
-    title="Hessians of independent labels add",
-    talk=(
-        r"$\HofHessian{\D\given\w}=\sum_{i=1}^N\HofHessian{y_i\given\w,\x_i}$, "
-        "additive across independent data points (for the same $\\w$)"
-    ),
-    statement=(
-        r"If the labels are independent given the parameters and the inputs, and each "
-        r"depends on its own input only, "
-        r"$\HofHessian{\D\given\w}=\sum_i\HofHessian{\y_i\given\x_i,\w}$ at every "
-        r"$\w$. A re-trained $\wstar$ changes every term."
-    ),
-    assumptions=(
-        r"$\pof{\D\given\w}=\prod_i\pof{\y_i\given\x_i,\w}$",
-        r"all terms at the same $\w$",
-    ),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-hessian-additive eq-laplace-additive",
     correction=(
         "independent given the parameters, not independent; fails for batch-norm in "
         "train mode and for noise that labels share"
     ),
-    chapter=CHAPTER,
-    labels=("thm-hessian-additive", "eq-laplace-additive"),
 )
 def t12():
     one = density("p", INDEX, S, T)
@@ -160,10 +140,7 @@ def refit():
             sympy.zeros(2, 1),
             r"logistic regression, $\x=1$, prior precision $\lambda=\tfrac1{4\log3}$: "
             r"the mode after the labels $1,0$ is 0, after $1,1,1$ more it is $\log3$",
-            tex=(
-                r"\HofJacobian{0\given\D_2}=\HofJacobian{\log3\given\D_5}",
-                "0",
-            ),
+            tex=(r"\HofJacobian{0\given\D_2}=\HofJacobian{\log3\given\D_5}", "0"),
         ),
         Step(
             sympy.simplify(curvature.subs(w, old)),
@@ -217,14 +194,13 @@ def refitted(x, y, prior, theta):
     return post.update(rest).precision.numpy()
 
 
+@worst
 def all_at_once(function, rng):
-    worst = 0.0
     for size in (1, 2, 3, 5):
         x, y, prior, theta = logistic(rng, size, 11)
         p = expit(x @ theta)
         truth = prior + (x.T * (p * (1 - p))) @ x
-        worst = max(worst, gap(function(x, y, prior, theta), truth))
-    return worst
+        yield gap(function(x, y, prior, theta), truth)
 
 
 # --- batch-norm ------------------------------------------------------------------

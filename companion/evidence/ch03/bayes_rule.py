@@ -1,12 +1,9 @@
 """Bayes' rule for Hessians and gradients, at one and the same theta: T11."""
 
-from __future__ import annotations
-
 import mpmath
 import numpy as np
 import sympy
 
-from companion.evidence.ch03.laplace import CHAPTER
 from companion.evidence.ch03.logistic import gradient_at, logistic, posterior_at
 from companion.evidence.draws import gap
 from companion.evidence.generic import EachEntry, S, T, density, entry, slope
@@ -18,26 +15,13 @@ DIGITS = 1e-8  # of derivatives by differences
 
 @claim(
     "T11",
-    title="Bayes' rule for Hessians",
-    talk=(
-        r"$\HofHessian{\w\given\D}=\HofHessian{\D\given\w}+\HofHessian{\w}$, where two "
-        r"lines earlier $\HofHessian{\wstar}=-\nabla^2_{\w}\log\pof{\w\given\D}$"
-    ),
-    statement=(
-        r"$\HofHessian{\w\given\D}=\HofHessian{\D\given\w}+\HofHessian{\w}$ and "
-        r"$\HofJacobian{\w\given\D}=\HofJacobian{\D\given\w}+\HofJacobian{\w}$ for "
-        r"every $\w$, all terms at the same $\w$; $\HofHessian{\w}$ is the prior's. At "
-        r"$\wstar$ the left side is $P$."
-    ),
-    assumptions=("likelihood and prior twice differentiable and positive",),
-    verdict=CORRECTED,
+    CORRECTED,
+    "thm-hessian-bayes eq-laplace-bayes eq-laplace-posterior-precision",
     correction=(
         r"$\HofHessian{\wstar}$ is the posterior precision in one line and "
         r"$\HofHessian{\w}$ the prior's Hessian in the next; the first is "
         r"$P=\HofHessian{\wstar\given\D}$"
     ),
-    chapter=CHAPTER,
-    labels=("thm-hessian-bayes", "eq-laplace-bayes", "eq-laplace-posterior-precision"),
 )
 def t11():
     likelihood, prior = density("L", S, T), density("q", S, T)

@@ -4,8 +4,6 @@
 at any theta by fimlib, and integrated exactly for a single weight.
 """
 
-from __future__ import annotations
-
 import mpmath
 import numpy as np
 import torch

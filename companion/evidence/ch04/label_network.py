@@ -3,8 +3,6 @@
 H' is the gradient of -log p(y|x, theta), a row; H'' its Hessian.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -1,13 +1,11 @@
 """Gradient and Hessian of -log p in the mean over all labels, family by family: T15."""
 
-from __future__ import annotations
-
 import functools
 
 import sympy
 
 from companion.evidence.ch01.information_gain import Calculus
-from companion.evidence.ch04.observed_information import HESSIAN, OUTER, ROW
+from companion.evidence.notation import HESSIAN, OUTER, ROW
 
 THETA = sympy.Symbol("theta", positive=True)
 

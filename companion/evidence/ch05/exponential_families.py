@@ -4,51 +4,33 @@ log p(y|z) = z' T(y) - A(z) + log h(y) with z = f(x; theta). J is the Jacobian o
 outputs, Lambda the Hessian of A, q_k = v' grad^2 f_k v the bend of output k along v.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import sympy
 import torch
 from torch import nn
 
-from companion.evidence.ch03.chain_rule import chain_rule
 from companion.evidence.ch04.label_network import CLASSES, flat, tanh_network
-from companion.evidence.ch04.observed_information import HESSIAN
-from companion.evidence.ch05.softmax import ONE
-from companion.evidence.ch06.eig import TIGHT, C, dense
-from companion.evidence.draws import gap
+from companion.evidence.ch05.chain_rule import chain_rule
+from companion.evidence.draws import TIGHT, dense, gap, worst
 from companion.evidence.generic import EachEntry, density, entry
 from companion.evidence.generic import S as Z_I
 from companion.evidence.generic import T as Z_J
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.proof import (
-    HALF,
-    Check,
-    Derivation,
-    Given,
-    Mean,
-    Mutant,
-    Step,
-    Sym,
-    derivative,
-    scalar,
-)
+from companion.evidence.notation import HESSIAN, JAC, LAMBDA, ONE, C
+from companion.proof import *
 from companion.proof.calculus import at_zero_of
-from companion.proof.formula import Zero
 from fimlib import fisher
 from fimlib.families import Poisson
 from fimlib.fisher import FisherRoots
 
-CHAPTER = "05-exponential-families"
 GGN_TEX = r"J^\top\nabla^2\!A\,J"
 RESIDUAL_TEX = r"\textstyle\sum_k(T_k-\partial_kA)"
 
 LINE = scalar("t", positive=None, real=True)
-JAC, LAM = Sym("J", C, "D"), Sym(r"\Lambda", C, C, "psd")
 V, Q = Sym("v", "D"), Sym("q", C)
 SLOPE = Sym(r"\nabla A", C)
 T_Y = Sym("T", C, mean=SLOPE)
-GGN_ALONG = V.T * JAC.T * LAM * JAC * V
+GGN_ALONG = V.T * JAC.T * LAMBDA * JAC * V
 
 
 def bend(loss):
@@ -58,7 +40,7 @@ def bend(loss):
 
 def along(move):
     """-log p up to a constant, to second order, where the outputs move from z."""
-    return SLOPE.T * move + HALF * move.T * LAM * move - T_Y.T * move
+    return SLOPE.T * move + HALF * move.T * LAMBDA * move - T_Y.T * move
 
 
 # A family with n labels: their probabilities, and T(y) stacked.
@@ -90,32 +72,13 @@ BEND = bend(along(LINE * JAC * V + HALF * LINE * LINE * Q))
 
 @claim(
     "T16",
-    title="Fisher information without an expectation",
-    talk=(
-        r"$\log\pof{\y\given\prelogits}=\prelogits^\top T(\y)-A(\prelogits)"
-        r"+\log h(\y)$ with $\prelogits=f(\x;\w)$: $\FisherInfo{\Y\given\x,\w}$ "
-        r"$=\nabla_{\w}f^\top\,\nabla^2_{\prelogits}A\,\nabla_{\w}f$, no expectation "
-        "over $y$ needed"
-    ),
-    statement=(
-        r"If the outputs $f(\x;\w)$ are the *natural* parameters, with Jacobian $J$ "
-        r"($\numclasses\times D$), then $\HofHessian{\y\given\x,\w}$ "
-        r"$=J^\top\nabla^2\!A\,J-\sum_k(T_k(\y)-\partial_kA)\,\nabla^2_{\w}f_k$ and "
-        r"$F_{\x}=J^\top\nabla^2\!A\,J$."
-    ),
-    assumptions=(
-        r"a regular exponential family: $\prelogits$ inside the set where "
-        r"$\int h\,e^{\prelogits^\top T}<\infty$ (there $A$ is smooth)",
-        r"the outputs are natural parameters, twice differentiable in $\w$",
-    ),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-family-fim eq-family-fim",
     correction=(
-        r"the $\nabla_{\w}f$ of the display is the $\numclasses\times D$ Jacobian, and "
-        "the outputs have to be natural parameters: a mean or a standard deviation is "
-        "not"
+        r"the $\nabla_{\w}f$ of the display is the $\numclasses\times D$ Jacobian, and"
+        " the outputs have to be natural parameters: a mean or a standard deviation "
+        "is not"
     ),
-    chapter=CHAPTER,
-    labels=("thm-family-fim", "eq-family-fim"),
 )
 def t16():
     left, right = chain_rule()
@@ -127,10 +90,7 @@ def t16():
             right,
             r"chain rule for a generic $A$ of three outputs, entry $(i,j)$, so for "
             r"any $D$; $T^\top f$ gives $T_k$, and $\log h(\y)$ nothing",
-            tex=(
-                rf"{HESSIAN}",
-                rf"{GGN_TEX}-{RESIDUAL_TEX}\nabla^2f_k",
-            ),
+            tex=(rf"{HESSIAN}", rf"{GGN_TEX}-{RESIDUAL_TEX}\nabla^2f_k"),
         ),
         Step(
             BEND,
@@ -138,10 +98,7 @@ def t16():
             GGN_ALONG - (T_Y - SLOPE).T * Q,
             r"and any $\numclasses$: along $\w+tv$, to second order, $f=\prelogits+tJv"
             r"+\tfrac12t^2q$ with $q_k=v^\top\nabla^2f_k\,v$, and $A$ likewise",
-            tex=(
-                rf"v^\top{HESSIAN}v",
-                rf"v^\top {GGN_TEX}\,v-(T-\nabla A)^\top q",
-            ),
+            tex=(rf"v^\top{HESSIAN}v", rf"v^\top {GGN_TEX}\,v-(T-\nabla A)^\top q"),
         ),
         Step(
             PROBS.T * SUFFICIENT,
@@ -205,7 +162,7 @@ def t16():
             Mutant("curvature of $A$ forgotten", 4, natural_density(0)[1]),
             Mutant("mean square for covariance", 5, CURVATURE + ROW_A.T * ROW_A),
             Mutant("doubled", 6, 2 * GGN_ALONG),
-            Mutant("curvature squared", 6, V.T * JAC.T * LAM * LAM * JAC * V),
+            Mutant("curvature squared", 6, V.T * JAC.T * LAMBDA * LAMBDA * JAC * V),
             Mutant("sign of the residual", observed, flipped_residual),
             Mutant("residual forgotten", observed, ggn_of),
             Mutant("diag(p) without pp'", observed, without_outer),
@@ -249,9 +206,9 @@ def pieces(model, x):
     return jac, lam, torch.softmax(z, 0), bends
 
 
+@worst
 def pieces_gap(function, rng):
     model, inputs = tanh_network(rng)
-    worst = 0.0
     for label in range(CLASSES):
         truth = []
         for x in inputs:
@@ -259,8 +216,7 @@ def pieces_gap(function, rng):
             residual = torch.eye(CLASSES).double()[label] - p
             truth.append(jac.T @ lam @ jac - torch.einsum("k,kde->de", residual, bends))
         found = function(model, inputs, torch.full((len(inputs),), label))
-        worst = max(worst, gap(found, torch.stack(truth)))
-    return worst
+        yield gap(found, torch.stack(truth))
 
 
 def jacobian_gap(function, rng):

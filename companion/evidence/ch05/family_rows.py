@@ -4,8 +4,6 @@ A row is right if h(y) exp(z'T - A) is the family's usual probability, for every
 and if gradient and Hessian of A are mean and covariance of T, computed from the labels.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The generalised Gauss-Newton matrix: the Hessian without its residual: T20."""
 
-from __future__ import annotations
-
 import sympy
 import torch
 from torch import nn
@@ -12,14 +10,10 @@ from companion.evidence.ch04.label_network import (
     flat,
     tanh_network,
 )
-from companion.evidence.ch04.observed_information import HESSIAN
 from companion.evidence.ch05.exponential_families import (
     BEND,
-    CHAPTER,
     GGN_ALONG,
     GGN_TEX,
-    JAC,
-    LAM,
     SLOPE,
     T_Y,
     Q,
@@ -28,23 +22,10 @@ from companion.evidence.ch05.exponential_families import (
 )
 from companion.evidence.ch05.family_rows import MU, S
 from companion.evidence.ch05.family_table import fisher_of_log_sd, log_sd_hessian
-from companion.evidence.ch06.eig import TIGHT, C, P, dense
-from companion.evidence.draws import gap
+from companion.evidence.draws import TIGHT, dense, gap, worst
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.proof import (
-    Check,
-    Congruences,
-    Const,
-    Derivation,
-    Eye,
-    Let,
-    Mean,
-    Mutant,
-    Step,
-    Sym,
-    scalar,
-)
-from companion.proof.formula import Zero
+from companion.evidence.notation import HESSIAN, JAC, LAMBDA, C, P
+from companion.proof import *
 from fimlib import fisher
 from fimlib.families import GaussianMeanLogSd
 from fimlib.posterior import GaussianPosterior
@@ -52,37 +33,18 @@ from fimlib.posterior import GaussianPosterior
 RESIDUAL = r"\textstyle\sum_k(T_k-\partial_kA)\,v^\top\nabla^2f_k\,v"
 OUT = Sym(r"J_o", "m", "D")
 LINK = Sym("B", C, "m")
-GGN = Let(r"\mathrm{GGN}", JAC.T * LAM * JAC)
+GGN = Let(r"\mathrm{GGN}", JAC.T * LAMBDA * JAC)
 
 
 @claim(
     "T20",
-    title="Gauss-Newton",
-    talk=(
-        r"$\HofHessian{y\given x,\wstar}\approx\FisherInfo{\Y\given x,\wstar}$ for "
-        'networks: "this GGN approximation is useful because the FIM is always '
-        'positive semi-definite and can be more stable to compute"'
-    ),
-    statement=(
-        r"The generalised Gauss-Newton matrix $J^\top\nabla^2\!A\,J\succeq0$ is "
-        r"$\HofHessian{\y\given\x,\w}$ without $-\sum_k(T_k(\y)-\partial_kA)\,"
-        r"\nabla^2_{\w}f_k$, whose mean over the model's labels is 0: for outputs that "
-        r"are natural parameters it is $F_{\x}$. For other outputs $o$, with "
-        r"$B=\nabla_o\prelogits$, $F_{\x}=J_o^\top(B^\top\nabla^2\!A\,B)\,J_o$. With a "
-        r"prior it leaves $P\succ0$ always."
-    ),
-    assumptions=(
-        r"exponential family, outputs natural parameters (or the factor $B$)",
-        r"$P$ is prior plus Gauss-Newton matrices, the prior positive definite",
-    ),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-family-ggn eq-family-ggn eq-family-other",
     correction=(
         "GGN and Fisher information are one matrix only if the outputs are natural "
         "parameters; more stable because it cannot fail to be a precision, not "
         "because it is cheaper"
     ),
-    chapter=CHAPTER,
-    labels=("thm-family-ggn", "eq-family-ggn", "eq-family-other"),
 )
 def t20():
     fim, link_form = log_sd_link()
@@ -103,11 +65,11 @@ def t20():
             tex=(rf"\simpleE{{\y}}\big[{RESIDUAL}\big]", "0"),
         ),
         Step(
-            JAC.T * LAM * JAC,
+            JAC.T * LAMBDA * JAC,
             ">=",
             Zero("D", "D"),
             r"$\Lambda=\nabla^2\!A$ is a covariance",
-            (Congruences(((JAC, LAM),)),),
+            (Congruences(((JAC, LAMBDA),)),),
         ),
         Step(
             P + GGN,
@@ -115,12 +77,12 @@ def t20():
             P,
             r"so no update makes a precision smaller; and $\lambda I+\sum_i"
             r"\mathrm{GGN}_i\succeq\lambda I$",
-            (Congruences(((JAC, LAM),)),),
+            (Congruences(((JAC, LAMBDA),)),),
         ),
         Step(
-            (LINK * OUT).T * LAM * (LINK * OUT),
+            (LINK * OUT).T * LAMBDA * (LINK * OUT),
             "=",
-            OUT.T * (LINK.T * LAM * LINK) * OUT,
+            OUT.T * (LINK.T * LAMBDA * LINK) * OUT,
             r"other outputs $o$, $\prelogits=\zeta(o)$, $B=\nabla\zeta$, $J=BJ_o$: the "
             r"mean over labels still drops $\nabla^2\zeta$ and $\nabla^2o$",
         ),
@@ -286,16 +248,16 @@ def network_precision(model, inputs, prior):
     return GaussianPosterior.from_roots(roots, prior).precision
 
 
+@worst
 def precision_gap(function, rng):
-    worst = 0.0
     for prior in (1e-3, 0.1, 10.0):
         model, inputs = tanh_network(rng)
         truth = by_jacobian(model, inputs).sum(0)
         truth = truth + prior * torch.eye(len(truth)).double()
         found = function(model, inputs, prior)
         low = prior - float(torch.linalg.eigvalsh(found)[0])
-        worst = max(worst, gap(found, truth), low)
-    return worst
+        yield gap(found, truth)
+        yield low
 
 
 # --- wrong functions -------------------------------------------------------------

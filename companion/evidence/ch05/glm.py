@@ -3,8 +3,6 @@
 f = W x is linear in the parameters W (C, d), and the outputs are natural parameters.
 """
 
-from __future__ import annotations
-
 import math
 
 import mpmath
@@ -13,57 +11,30 @@ import sympy
 import torch
 from torch import nn
 
-from companion.evidence.ch03.chain_rule import as_symbols, smooth
-from companion.evidence.ch04.observed_information import HESSIAN
-from companion.evidence.ch05.exponential_families import (
-    CHAPTER,
-    LAM,
-    LINE,
-    SLOPE,
-    T_Y,
-    along,
-    bend,
-)
-from companion.evidence.ch06.eig import TIGHT, C, dense
-from companion.evidence.draws import gap, pd_matrix
+from companion.evidence.ch05.chain_rule import as_symbols, smooth
+from companion.evidence.ch05.exponential_families import LINE, SLOPE, T_Y, along, bend
+from companion.evidence.draws import TIGHT, dense, gap, pd_matrix, worst
 from companion.evidence.ledger import CONDITIONS, claim
+from companion.evidence.notation import HESSIAN, LAMBDA, C
 from companion.proof import Check, Derivation, Mutant, Step, Sym
 from fimlib import families, fisher
 from fimlib.families import Bernoulli
 
 U, X = Sym("U", C, "d"), Sym(r"\x", "d")
 MOVE = U * X
-ALONG = MOVE.T * LAM * MOVE
+ALONG = MOVE.T * LAMBDA * MOVE
 Z, Y = sympy.symbols("z y", real=True)
 
 
 @claim(
     "T18",
-    title="Generalised linear models",
-    talk=(
-        r"For GLMs (exponential family + linear mapping $f(x;\w)=\w^\top x$): "
-        r"$\FisherInfo{\Y\given x,\wstar}=\HofHessian{y\given x,\wstar}$ for any $y$"
-    ),
-    statement=(
-        r"If the family is exponential, its natural parameters are the outputs "
-        r"(canonical link), and these are linear in $\w$, "
-        r"$f=\mathbf W\x$, then $\HofHessian{\y\given\x,\w}=F_{\x}"
-        r"=\nabla^2\!A\otimes\x\x^\top$ for **every** $\y$ and $\w$. Where one of the "
-        r"three is missing it depends on $\y$ in general."
-    ),
-    assumptions=(
-        "an exponential family",
-        "canonical link: the outputs are its natural parameters",
-        r"outputs linear in the parameters, for several outputs $f=\mathbf W\x$",
-    ),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-family-glm eq-family-glm eq-family-link",
     correction=(
         "the canonical link is a condition, not part of the name: in probit "
         "regression the curvature depends on the label; and with several outputs "
         r"$f=\mathbf W\x$ in the place of $\w^\top\x$"
     ),
-    chapter=CHAPTER,
-    labels=("thm-family-glm", "eq-family-glm", "eq-family-link"),
 )
 def t18():
     soft, closed = softmax_hessian()
@@ -79,10 +50,7 @@ def t18():
             ALONG,
             r"along $\mathbf W+tU$, any $\numclasses$ and $d$: the outputs move on a "
             r"line, $q=0$ in {prf:ref}`thm-family-fim`, and $T(\y)$ is gone",
-            tex=(
-                rf"v^\top{HESSIAN}v",
-                r"(U\x)^\top\nabla^2\!A\,(U\x)",
-            ),
+            tex=(rf"v^\top{HESSIAN}v", r"(U\x)^\top\nabla^2\!A\,(U\x)"),
         ),
         Step(
             hessian_of(lambda z: sympy.log(1 + sympy.exp(z)) - Y * z),
@@ -111,10 +79,7 @@ def t18():
             formula,
             r"another link is a bent natural parameter, $z=g(\eta)$ with "
             r"$\eta=\w^\top\x$, for generic $A$ and $g$: $\y$ goes only if $g''=0$",
-            tex=(
-                r"\tfrac{d^2}{d\eta^2}\big[A(g)-T\,g\big]",
-                r"A''g'^2-(T-A')\,g''",
-            ),
+            tex=(r"\tfrac{d^2}{d\eta^2}\big[A(g)-T\,g\big]", r"A''g'^2-(T-A')\,g''"),
         ),
         Step(
             probit,
@@ -283,13 +248,12 @@ def kronecker(curvature, x):
     )
 
 
+@worst
 def labels_gap(function, rng):
-    worst = 0.0
     for model, x, tries, family, curvature in linear_models(rng):
         truth = kronecker(curvature, x)
         for labels in tries:
-            worst = max(worst, gap(function(model, x, labels, family), truth))
-    return worst
+            yield gap(function(model, x, labels, family), truth)
 
 
 def roots_both_ways(model, x, family):
@@ -299,12 +263,11 @@ def roots_both_ways(model, x, family):
     return np.stack([dense(whole), dense(last)])
 
 
+@worst
 def roots_gap(function, rng):
-    worst = 0.0
     for model, x, _, family, curvature in linear_models(rng):
         truth = kronecker(curvature, x)
-        worst = max(worst, gap(function(model, x, family), torch.stack([truth] * 2)))
-    return worst
+        yield gap(function(model, x, family), torch.stack([truth] * 2))
 
 
 class Probit(nn.Module):
@@ -338,18 +301,18 @@ def logistic_information(theta):
     return information_of(layer)
 
 
+@worst
 def probit_gap(function, rng):
     """Against mpmath's derivatives, the printed digits at theta = 1 among them."""
-    worst = 0.0
     for theta in (1.0, -0.7, 2.2):
         with mpmath.workdps(40):
             p = mpmath.ncdf(theta)
             one = -mpmath.diff(lambda t: mpmath.log(mpmath.ncdf(t)), theta, 2)
             zero = -mpmath.diff(lambda t: mpmath.log(mpmath.ncdf(-t)), theta, 2)
             truth = [float(v) for v in (one, zero, p * one + (1 - p) * zero)]
-        worst = max(worst, gap(function(theta), truth))
+        yield gap(function(theta), truth)
     printed = gap(function(1.0).round(5), [0.37031, 0.80090, 0.43863])
-    return max(worst, printed)
+    yield printed
 
 
 # --- wrong functions -------------------------------------------------------------

@@ -1,40 +1,14 @@
 """BAIT and its relatives: the trace form, greedy steps, limits: T28, T29, T49."""
 
-from __future__ import annotations
-
 import numpy as np
 import sympy
 import torch
 
-from companion.evidence.ch02.blr import problem
-from companion.evidence.ch06.eig import I_R, TIGHT, P, R, dense
-from companion.evidence.ch07.epig import (
-    CHAPTER,
-    F_BAR,
-    F_E,
-    PROBLEMS,
-    Q,
-    mean,
-    predictive_problem,
-)
-from companion.evidence.draws import gap, pd_matrix
+from companion.evidence.ch07.epig import F_BAR, F_E, Q, mean
+from companion.evidence.draws import *
 from companion.evidence.ledger import CONDITIONS, CORRECTED, HOLDS, claim
-from companion.proof import (
-    HALF,
-    Check,
-    Derivation,
-    Eye,
-    Grows,
-    Mutant,
-    Scaled,
-    Step,
-    Sym,
-    Tr,
-    chain,
-    eq,
-    logdet,
-    scalar,
-)
+from companion.evidence.notation import I_R, P, R
+from companion.proof import *
 from fimlib import information
 from fimlib.blr import BayesianLinearRegression
 from fimlib.fisher import FisherRoots
@@ -52,22 +26,12 @@ B_POINT = np.array([-1.0, 2.0])
 
 @claim(
     "T28",
-    title="The trace form, and BAIT",
-    talk="This is the actual foundation of BAIT (Ash et al., 2021)",
-    statement=(
-        r"BAIT minimises $\tr(F_UM_A^{-1})$, the trace form of T27's bound. The trace "
-        r"is linear, so EPIG and JEPIG have proportional trace forms (factor $E$) and "
-        r"no Jensen gap; one greedy step lowers it by "
-        r"$\tr(VM^{-1}F_UM^{-1}V^\top(I_r+VM^{-1}V^\top)^{-1})$."
-    ),
-    assumptions=(r"$M_A=P+\sum_{a\in A}F_a$ with Bayes weights one to one",),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-bait-trace eq-epig-trace eq-epig-bait",
     correction=(
         "the trace cannot tell EPIG from JEPIG; the published code weighs new points "
         "by K/(n+K), not by 1/(n+K)"
     ),
-    chapter=CHAPTER,
-    labels=("thm-bait-trace", "eq-epig-trace", "eq-epig-bait"),
 )
 def t28():
     count, s2 = scalar("E"), scalar(r"\sigma^2")
@@ -123,16 +87,8 @@ def t28():
             Mutant("sum for mean", 1, HALF * Tr(count * F_BAR * Q.I)),
             Mutant("E squared", 2, count * count * (HALF * Tr(F_BAR * Q.I))),
             Mutant("noise left out", 3, x.T * Q.I * x),
-            Mutant(
-                "no whitening of the step",
-                4,
-                Tr(V * M.I * F_U * M.I * V.T),
-            ),
-            Mutant(
-                "plus for minus in the removal",
-                5,
-                (removed + V.T * V).I,
-            ),
+            Mutant("no whitening of the step", 4, Tr(V * M.I * F_U * M.I * V.T)),
+            Mutant("plus for minus in the removal", 5, (removed + V.T * V).I),
             Mutant(
                 "sum for mean",
                 linear,
@@ -162,25 +118,23 @@ def both_traces(roots, eval_roots, post):
     return [epig, jepig_trace(roots, eval_roots, post)]
 
 
+@worst
 def mean_of_singles(function, rng):
-    worst = 0.0
     for sizes in PROBLEMS:
         roots, evals, post = predictive_problem(rng, *sizes)
         each = [function(roots, evals[i : i + 1], post) for i in range(len(evals))]
-        worst = max(worst, gap(function(roots, evals, post), torch.stack(each).mean(0)))
-    return worst
+        yield gap(function(roots, evals, post), torch.stack(each).mean(0))
 
 
+@worst
 def factor_of_e(function, rng):
-    worst = 0.0
     for sizes in PROBLEMS:
         epig, jepig = function(*predictive_problem(rng, *sizes))
-        worst = max(worst, gap(jepig / epig, np.full(sizes[2], sizes[3])))
-    return worst
+        yield gap(jepig / epig, np.full(sizes[2], sizes[3]))
 
 
+@worst
 def dense_drop(function, rng):
-    worst = 0.0
     for sizes in PROBLEMS:
         roots, evals, post = predictive_problem(rng, *sizes)
         p, f_e = post.precision.numpy(), dense(evals).sum(0)
@@ -188,8 +142,7 @@ def dense_drop(function, rng):
         truth = [
             (start - np.trace(f_e @ np.linalg.inv(p + f))) / 2 for f in dense(roots)
         ]
-        worst = max(worst, gap(function(roots, evals, post), truth))
-    return worst
+        yield gap(function(roots, evals, post), truth)
 
 
 def linear_problem(rng, size, s2, count=4, evals=7):
@@ -202,8 +155,8 @@ def linear_problem(rng, size, s2, count=4, evals=7):
     return blr, x, x_eval, (roots, eval_roots, post)
 
 
+@worst
 def average_variance(function, rng):
-    worst = 0.0
     for size in (1, 3, 5):
         s2 = float(np.exp(rng.uniform(-2, 2)))
         blr, x, x_eval, weights = linear_problem(rng, size, s2)
@@ -212,29 +165,13 @@ def average_variance(function, rng):
             after = blr.condition(a[None], [0.0]).covariance.numpy()
             variances = np.einsum("nd,de,ne->n", x_eval, after, x_eval)
             truth.append(variances.mean() / (2 * s2))
-        worst = max(worst, gap(function(*weights), truth))
-    return worst
+        yield gap(function(*weights), truth)
 
 
 # --- T29 -------------------------------------------------------------------------
 
 
-@claim(
-    "T29",
-    title="Transductive limits: ITL and VTL",
-    talk="See also Hübotter et al. (2024) for transductive active learning",
-    statement=(
-        r"In a linear-Gaussian model with evaluation noise $\epsilon^2$, JEPIG is "
-        r"$\tfrac12\log\det(\epsilon^2I+X_EP^{-1}X_E^\top)"
-        r"-\tfrac12\log\det(\epsilon^2I+X_EQ^{-1}X_E^\top)$, from the covariances of "
-        r"the noise-free targets before and after "
-        r"the label; as $\epsilon\to0$ it tends to ITL, $I(f_E;\Y)$."
-    ),
-    assumptions=("the evaluation inputs are linearly independent",),
-    verdict=HOLDS,
-    chapter=CHAPTER,
-    labels=("thm-itl-limit", "eq-epig-itl"),
-)
+@claim("T29", HOLDS, "thm-itl-limit eq-epig-itl")
 def t29():
     e2 = scalar(r"\epsilon^2")
     targets = Sym("X_E", "E", "D")
@@ -247,9 +184,10 @@ def t29():
             HALF * logdet(e2 * i_e + k) - HALF * logdet(e2 * i_e + k_x),
             r"$\epsilon^{2E}$ cancels; what is left is continuous at $\epsilon=0$",
             (Scaled(1 / e2, e2 * i_e + k), Scaled(1 / e2, e2 * i_e + k_x)),
-        ),
+        )
     ]
 
+    @worst
     def limit(function, rng):
         """JEPIG is within C ε² of ITL, and comes closer as ε falls."""
         cov, x_eval = pd_matrix(rng, 5, spread=1.0), rng.standard_normal((3, 5))
@@ -261,11 +199,9 @@ def t29():
             pair = (x_eval @ c @ x_eval.T for c in (cov, after))
             before, now = (np.linalg.slogdet(m)[1] for m in pair)
             gains.append((before - now) / 2)
-        worst = 0.0
         for e2 in (1e-4, 1e-6, 1e-8):
             error = gap(function(x, x_eval, cov, s2, e2), gains)
-            worst = max(worst, error / e2)
-        return worst
+            yield error / e2
 
     name = "jepig with evaluation noise 1e-4 to 1e-8 is ITL up to 1000 ε²"
     return Derivation(
@@ -299,19 +235,9 @@ def noisy_jepig(x, x_eval, covariance, noise_variance, eval_noise):
 
 @claim(
     "T49",
-    title="JEPIG and BAIT are monotone, not submodular",
-    talk="(greedy selection of predictive objectives, unqualified)",
-    statement=(
-        r"JEPIG grows with every point, but one more point can be worth *more* after "
-        r"another: with $P=I_2$, evaluation input $(2,2)$, $a=(2,0)$, $b=(-1,2)$ the "
-        r"gain of $b$ rises from .0385 to .2808; BAIT's decrease of the trace, with "
-        r"$a=(-2,1)$, from $2/3$ to $10/3$."
-    ),
-    assumptions=("one counterexample each",),
-    verdict=CORRECTED,
+    CORRECTED,
+    "thm-not-submodular eq-epig-rise",
     correction="greedy has no 1 - 1/e guarantee here, and lazy greedy may err",
-    chapter=CHAPTER,
-    labels=("thm-not-submodular", "eq-epig-rise"),
 )
 def t49():
     eval_root = Sym("L", "m", "D")
@@ -383,10 +309,4 @@ def exact_bait(taken, gain, label):
     for point in taken:
         m += sympy.Matrix(point) * sympy.Matrix(point).T
     drop = (u.T * m.inv() * u - u.T * (m + b * b.T).inv() * u)[0]
-    return Step(
-        drop,
-        "=",
-        gain,
-        "exact arithmetic",
-        tex=(label, sympy.latex(gain)),
-    )
+    return Step(drop, "=", gain, "exact arithmetic", tex=(label, sympy.latex(gain)))

@@ -3,13 +3,14 @@
 The letters are those of `companion.evidence.ch05.softmax`.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import sympy
 import torch
 
-from companion.evidence.ch05.softmax import (
+from companion.evidence.draws import TIGHT, dense, gap, worst, z_score
+from companion.evidence.ledger import CORRECTED, claim
+from companion.evidence.notation import I_D, C, P
+from companion.evidence.softmax import (
     G_Y,
     HARD,
     I_C,
@@ -26,61 +27,21 @@ from companion.evidence.ch05.softmax import (
     mean_fourth_power,
     variance_of_one_sample,
 )
-from companion.evidence.ch06.eig import I_D, TIGHT, C, P, dense
-from companion.evidence.draws import gap, z_score
-from companion.evidence.ledger import CORRECTED, claim
-from companion.proof import (
-    HALF,
-    MONTE_CARLO,
-    Check,
-    Concave,
-    Congruences,
-    Derivation,
-    Mean,
-    Multiplicative,
-    Mutant,
-    Step,
-    Sym,
-    Tr,
-    TraceProducts,
-    chain,
-    eq,
-    le,
-    logdet,
-)
+from companion.proof import *
 from fimlib import fisher, information
 from fimlib.posterior import GaussianPosterior
 
-CHAPTER = "08-similarity-matrices"
 EXAMPLE = (0.6, 0.3, 0.1)
 
 
 @claim(
     "T31",
-    title="One label for the Fisher information: sampled or hard",
-    talk=(
-        r"$\HofJacobianDataShort^\top\HofJacobianDataShort$ is a one-sample estimate "
-        "of the FIM with (often hard) pseudo-labels, leading to high variance"
-    ),
-    statement=(
-        r"Softmax, $g_y=p-e_y$. Sampled labels: $\simpleE{y}g_yg_y^\top=\Lambda$, with "
-        r"variance. Hard labels: no variance, but "
-        r"$\tr\Lambda-\Vert g_{\hat y}\Vert^2=2(p_{\hat y}-\Vert p\Vert^2)\ge0$. Any "
-        r"label: $g_yg_y^\top\preceq\frac{1-p_y}{p_y}\Lambda$, no smaller factor "
-        r"will do; so $g_{\hat y}g_{\hat y}^\top\preceq\Lambda$ if and only if "
-        r"$p_{\hat y}\ge\frac12$."
-    ),
-    assumptions=(
-        r"labels from $\pof{\y\given\x,\wstar}$ at one fixed $\wstar$",
-        "the *only if* needs a Jacobian with independent rows, as a last layer has",
-    ),
-    verdict=CORRECTED,
+    CORRECTED,
+    "thm-sim-label eq-sim-variance eq-sim-hard eq-sim-loewner",
     correction=(
         "two cases are mixed: sampled labels are unbiased with high variance, hard "
         "labels have no variance and a trace that is too small"
     ),
-    chapter=CHAPTER,
-    labels=("thm-sim-label", "eq-sim-variance", "eq-sim-hard", "eq-sim-loewner"),
 )
 def t31():
     factor = I_C - V * V.T * LAMBDA / KAPPA
@@ -343,8 +304,8 @@ def squared_error(function, rng):
     return worst
 
 
+@worst
 def trace_deficit(function, rng):
-    worst = 0.0
     for classes, width in ((2, 1), (3, 2), (7, 3)):
         p = rng.dirichlet(np.ones(classes), 5)
         phi = rng.standard_normal((5, width))
@@ -353,8 +314,8 @@ def trace_deficit(function, rng):
         traces = [np.trace(f) for f in dense(hard)]
         length = (phi**2).sum(1)
         truth = (1 - (p**2).sum(1)) * length - 2 * (p.max(1) - (p**2).sum(1)) * length
-        worst = max(worst, gap(traces, truth), gap(dense(again), dense(hard)))
-    return worst
+        yield gap(traces, truth)
+        yield gap(dense(again), dense(hard))
 
 
 def hard_and_exact(function, p):
@@ -374,15 +335,14 @@ def loewner_mismatches(function, rng):
     return mismatches
 
 
+@worst
 def largest_factor(function, rng):
-    worst = 0.0
     for classes in (2, 3, 5):
         p = rng.dirichlet(np.full(classes, 2.0), 7)
         hard, exact = hard_and_exact(function, p)
         # Largest eigenvalue of F^+ g g' = its trace, as it has rank one.
         found = np.einsum("mij,mji->m", np.linalg.pinv(exact, rcond=1e-10), hard)
-        worst = max(worst, gap(found, (1 - p.max(1)) / p.max(1)))
-    return worst
+        yield gap(found, (1 - p.max(1)) / p.max(1))
 
 
 def plugged_in(function, rng):

@@ -4,30 +4,15 @@ P is the posterior precision, R a root of the candidate's Fisher information (F 
 G = R P^-1 R' its Gram block, F_E the Fisher information of the evaluation labels.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import sympy
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from companion.evidence.ch06.eig import I_R, TIGHT, G, P, R, classifier, dense
-from companion.evidence.ch09.lens import CHAPTER
-from companion.evidence.draws import gap
+from companion.evidence.draws import TIGHT, classifier, dense, gap, worst
 from companion.evidence.ledger import CORRECTED, claim
-from companion.proof import (
-    HALF,
-    Check,
-    Derivation,
-    Eye,
-    Mean,
-    Mutant,
-    Step,
-    Sym,
-    Tr,
-    chain,
-    eq,
-)
+from companion.evidence.notation import I_R, G, P, R
+from companion.proof import *
 from fimlib import information
 
 # --- T48 -------------------------------------------------------------------------
@@ -35,26 +20,12 @@ from fimlib import information
 
 @claim(
     "T48",
-    title="When the trace is easier to compute",
-    talk=(
-        "The trace approximation only gives an upper bound but is easier to compute, "
-        "especially for large models"
-    ),
-    statement=(
-        r"For one point both forms need $RP^{-1}$ or its like, about $2rD^2$ "
-        r"operations; the determinant adds $r^2D+r^3/3$, a share of $r/D$. The "
-        r"trace is easier where it is linear: a batch is a sum, an evaluation set one "
-        r"matrix $P^{-1}F_EP^{-1}$, and $\tr G=\simpleE{v}v^\top Gv$ for random signs "
-        r"$v$, without any block."
-    ),
-    assumptions=(r"$P^{-1}$ or a factor of $P$ is at hand", r"$r\ll D$"),
-    verdict=CORRECTED,
+    CORRECTED,
+    "thm-lens-cost eq-lens-cost",
     correction=(
         "same dominant cost per point; cheaper for batches and evaluation sets, by "
         "linearity, and for stochastic estimates"
     ),
-    chapter=CHAPTER,
-    labels=("thm-lens-cost", "eq-lens-cost"),
 )
 def t48():
     signs = Sym(r"vv^\top", "r", "r", "psd", mean=Eye("r"))
@@ -159,8 +130,8 @@ def naive_forms(roots, post):
     return [log_det, information.eig(roots, post, form="trace")]
 
 
+@worst
 def from_spectrum(function, rng):
-    worst = 0.0
     for classes, width, count in ((2, 3, 5), (3, 4, 7), (5, 2, 11)):
         roots, _, post = classifier(rng, classes, width, count)
         inverse = np.linalg.inv(post.precision.numpy())
@@ -168,8 +139,7 @@ def from_spectrum(function, rng):
         grams = rows @ inverse @ rows.swapaxes(1, 2)
         spectra = np.linalg.eigvalsh(grams)
         truth = np.log1p(spectra).sum(1) / 2, spectra.sum(1) / 2
-        worst = max(worst, *map(gap, function(roots, post), truth))
-    return worst
+        yield from map(gap, function(roots, post), truth)
 
 
 def sign_average(roots, post, signs=None):
@@ -180,14 +150,13 @@ def sign_average(roots, post, signs=None):
     return torch.stack(each).mean(0)
 
 
+@worst
 def dense_trace(function, rng):
-    worst = 0.0
     for classes, width, count in ((2, 3, 5), (3, 4, 7), (5, 2, 11)):
         roots, _, post = classifier(rng, classes, width, count)
         inverse = np.linalg.inv(post.precision.numpy())
         truth = [np.trace(f @ inverse) / 2 for f in dense(roots)]
-        worst = max(worst, gap(function(roots, post), truth))
-    return worst
+        yield gap(function(roots, post), truth)
 
 
 def same_work(function, rng):

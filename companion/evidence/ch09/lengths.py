@@ -4,33 +4,14 @@ g_y is the gradient of -log p(y|x, theta), p the softmax probabilities, e_y the 
 a unit vector, phi the features under the last layer.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import sympy
 import torch
 
-from companion.evidence.ch06.eig import I_D, TIGHT, classifier
-from companion.evidence.ch09.lens import CHAPTER
-from companion.evidence.draws import gap
+from companion.evidence.draws import TIGHT, classifier, gap, worst
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.proof import (
-    HALF,
-    Check,
-    Derivation,
-    Let,
-    Mean,
-    Mutant,
-    Spectral,
-    Step,
-    Sym,
-    Tr,
-    chain,
-    eq,
-    le,
-    logdet,
-    scalar,
-)
+from companion.evidence.notation import I_D
+from companion.proof import *
 from fimlib import information
 from fimlib.fisher import last_layer_roots, network_roots
 from fimlib.posterior import GaussianPosterior
@@ -40,28 +21,13 @@ from fimlib.posterior import GaussianPosterior
 
 @claim(
     "T43",
-    title="Lengths of gradients: EGL, GraNd, EL2N",
-    talk="(the slides that compare methods; here after the paper behind the talk)",
-    statement=(
-        r"$\simpleE{\y}\lvert g_{\y}\rvert^2=\tr F_{\x}$ exactly; for a softmax layer "
-        r"on features $\phi$ it is $\lvert\phi\rvert^2(1-\lvert p\rvert^2)$, the "
-        r"features' length times the Gini impurity. A true label has "
-        r"$\lvert g_{\y}\rvert^2=\lvert p-e_{\y}\rvert^2\lvert\phi\rvert^2$, "
-        r"$\text{GraNd}^2=\text{EL2N}^2\lvert\phi\rvert^2$. With $P=\lambda I$ these "
-        r"are $2\lambda$ times the trace forms of EIG and IG."
-    ),
-    assumptions=(
-        "one model; gradients of the last layer where $\\phi$ appears",
-        r"$P=\lambda I$: whatever was learned is ignored",
-    ),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-lens-lengths eq-lens-lengths",
     correction=(
         "the published scores average the length itself, not its square: EGL over "
         "labels, GraNd and EL2N over initialisations; such averages order examples "
         "differently"
     ),
-    chapter=CHAPTER,
-    labels=("thm-lens-lengths", "eq-lens-lengths"),
 )
 def t43():
     g, lam = Sym("g", "D"), scalar(r"\lambda")
@@ -126,11 +92,7 @@ def t43():
             ),
             Mutant("dropped ½", known, lambda *a: 2 * label_trace(*a)),
             Mutant("log det for trace", whole, information.eig),
-            Mutant(
-                "keeps the posterior",
-                blind,
-                trace_eig,
-            ),
+            Mutant("keeps the posterior", blind, trace_eig),
         ],
     )
 
@@ -192,8 +154,8 @@ def label_trace(features, logits, labels, prior_precision):
     )
 
 
+@worst
 def gini_scores(function, rng):
-    worst = 0.0
     for classes, width, lam in ((2, 3, 0.5), (5, 2, 1.7), (3, 7, 0.01)):
         features = torch.tensor(rng.standard_normal((5, width)))
         logits = torch.tensor(2 * rng.standard_normal((5, classes)))
@@ -202,8 +164,7 @@ def gini_scores(function, rng):
         p /= p.sum(1, keepdims=True)
         truth = (features.numpy() ** 2).sum(1) * (1 - (p**2).sum(1)) / (2 * lam)
         post = GaussianPosterior.isotropic(classes * width, lam)
-        worst = max(worst, gap(function(roots, post), truth))
-    return worst
+        yield gap(function(roots, post), truth)
 
 
 def squared_length(loss, parameters):

@@ -4,31 +4,16 @@ P is the posterior precision, R a root of the candidate's Fisher information (F 
 G the stacked gradients of a batch, B the change of parameters.
 """
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np
 import sympy
 import torch
 
-from companion.evidence.ch06.eig import I_D, I_R, G, P, R
-from companion.evidence.ch07.epig import PROBLEMS, predictive_problem
-from companion.evidence.ch09.lens import CHAPTER
-from companion.evidence.draws import gap, log_det, pd_matrix
+from companion.evidence.draws import *
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.proof import (
-    HALF,
-    Check,
-    Derivation,
-    Mutant,
-    Step,
-    Sylvester,
-    Sym,
-    Tr,
-    logdet,
-    scalar,
-)
+from companion.evidence.notation import I_D, I_R, G, P, R
+from companion.proof import *
 from fimlib import information, similarity
 from fimlib.fisher import FisherRoots
 from fimlib.posterior import GaussianPosterior
@@ -38,22 +23,12 @@ from fimlib.posterior import GaussianPosterior
 
 @claim(
     "T46",
-    title="What a change of parameters changes",
-    talk="(the uninformative prior λI, without a word on parametrisation)",
-    statement=(
-        r"Under $\w\mapsto B\w$ the Gram block $RP^{-1}R^\top$ stays as it is, hence "
-        r"every log-determinant and trace form with a posterior. The similarity "
-        r"matrix $GG^\top$ does not: $\lambda I$ is a choice of parameters. Nonlinear "
-        r"maps change even $\log\det(I+FP^{-1})$."
-    ),
-    assumptions=(r"$B$ invertible; $F$ and $P$ transformed alike",),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-lens-parameters eq-lens-parameters",
     correction=(
-        r"$\lambda I$, and with it $\log\det S$, depends on the parametrisation: scale "
-        "one feature, or one layer of several, and the batch is another"
+        r"$\lambda I$, and with it $\log\det S$, depends on the parametrisation: scale"
+        " one feature, or one layer of several, and the batch is another"
     ),
-    chapter=CHAPTER,
-    labels=("thm-lens-parameters", "eq-lens-parameters"),
 )
 def t46():
     b, n = Sym("B", "D", "D"), Sym("N", "D", "D")
@@ -170,15 +145,14 @@ def moved_scores(b, roots, eval_roots, post):
     )
 
 
+@worst
 def unchanged(function, rng):
-    worst = 0.0
     for sizes in PROBLEMS:
         roots, evals, post = predictive_problem(rng, *sizes)
         size = roots.num_parameters
         b = torch.tensor(pd_matrix(rng, size, 1.0) @ np.triu(np.ones((size, size))))
         truth = all_scores(roots, evals, post)
-        worst = max(worst, gap(function(b, roots, evals, post), truth))
-    return worst
+        yield gap(function(b, roots, evals, post), truth)
 
 
 def similarity_log_det(grads, b):

@@ -4,66 +4,26 @@ The checks read the committed record of the reduced sweep (seven data sets, five
 splits) and the published white-box means; without the records nothing is decided.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import sympy
 
-from companion.evidence.ch10.recorded import recorded
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.proof import (
-    HALF,
-    RECORDED,
-    Check,
-    Derivation,
-    Eye,
-    Let,
-    Multiplicative,
-    Mutant,
-    Scaled,
-    Step,
-    Sylvester,
-    Sym,
-    chain,
-    eq,
-    logdet,
-    scalar,
-)
+from companion.evidence.recorded import recorded
+from companion.proof import *
 from fimlib.figures.fig4 import tables
-
-CHAPTER = "11-figure-4"
 
 # --- T40 -------------------------------------------------------------------------
 
 
 @claim(
     "T40",
-    labels=("eq-fig4-improvement", "eq-fig4-past-rank"),
-    title="Figure 4: black box against white box",
-    talk=(
-        "Figure 4: Average logarithmic RMSE by regression datasets for DNNs: "
-        "Black-box/prediction-space ■ vs white-box/weight-space □ (vs Uniform)."
-    ),
-    statement=(
-        "On seven data sets and batches of 64, all methods improve on uniform draws in "
-        "the mean, by 0.05 to 0.13 in log RMSE, with either box, but for the black box "
-        "of ACS-FW, which runs out of directions. The other six stars are within 0.03 "
-        "of the diagonal, and about half of all dots above it. About half of each "
-        "white-box star, or more, is one data set. BALD comes last, as published, but "
-        "above uniform draws, where the published star is below."
-    ),
-    assumptions=(
-        "seven data sets (two generated, two in part), batches of 64, five splits",
-        "an error over the members and points, not of the members' mean (line 2)",
-        "intervals are those of the splits; other data sets may differ",
-    ),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "obs-fig4-stars eq-fig4-improvement eq-fig4-past-rank",
     correction=(
         "ten members choose about as well as a gradient kernel in the mean over data "
         "sets; not by Frank-Wolfe, not on each set, and BALD's place beside uniform "
         "draws is not that of the benchmark"
     ),
-    chapter=CHAPTER,
 )
 def t40():
     uniform, white, black = sympy.symbols("u w b", positive=True)

@@ -5,15 +5,13 @@ by the logits, Lambda the mean of g_y g_y' over the labels. Every class has posi
 probability, as a softmax gives it.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import sympy
 
-from companion.evidence.ch06.eig import C
-from companion.proof import Const, Eye, Given, Let, Step, Sym, Tr
+from companion.evidence.notation import ONE, C
+from companion.proof import Eye, Given, Let, Step, Sym, Tr
 
-I_C, ONE = Eye(C), Const(sympy.Integer(1))
+I_C = Eye(C)
 
 
 def simplex(world):
@@ -54,11 +52,7 @@ SOFTMAX = (
     Given(ONES.T * E_Y, ONE),
 )
 TRACE_ONE = Given(Tr(PI), ONE)
-HARD = (
-    TRACE_ONE,
-    Given(Tr(PI * PI), PROBS.T * PROBS),
-    Given(SLACK, P_MAX * I_C - PI),
-)
+HARD = (TRACE_ONE, Given(Tr(PI * PI), PROBS.T * PROBS), Given(SLACK, P_MAX * I_C - PI))
 CENTRED = ONES * PROBS.T - I_C  # its rows are p - e_c
 LAMBDA = Let(r"\Lambda", CENTRED.T * PI * CENTRED)
 G_Y = Let("g_y", PROBS - E_Y)

@@ -4,8 +4,6 @@ sympy's own undefined functions leave the derivatives of A(f_1, f_2, f_3) uneval
 those here are symbols in the end, so that an identity between them is algebra.
 """
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np
