@@ -165,9 +165,9 @@ def sympy_edits(e):
 
 def refuted(step, rng):
     """Whether a line is shown false: on a random instance, or by sympy."""
-    if not isinstance(step.lhs, f.Formula):
-        return step.decide(rng).refuted
     try:
-        return compare(step.lhs, step.rhs, step.relation, rng) is not None
-    except (ArithmeticError, np.linalg.LinAlgError):  # it has no value to be right
-        return False
+        if isinstance(step.lhs, f.Formula):
+            return compare(step.lhs, step.rhs, step.relation, rng) is not None
+        return step.decide(rng).refuted
+    except (ArithmeticError, TypeError, np.linalg.LinAlgError):
+        return False  # it has no value, as a number, that could be false

@@ -27,7 +27,8 @@ def lines_markdown(steps):
     """The lines of a derivation: formula, reason, how it was decided; what it needs."""
     rows = ["| | step | because | decided |", "|---|:---|:---|:---|"]
     for i, (step, outcome) in enumerate(steps, 1):
-        formula = rf"$\displaystyle {step_tex(step)}$"
+        shown = step_tex(step).replace("|", r"\vert ")  # | would end the table's cell
+        formula = rf"$\displaystyle {shown}$"
         rows.append(f"| {i} | {formula} | {step.because} | {verdict(outcome)} |")
     lines = [step for step, _ in steps]
     needs = {"where": names(lines), "for": domain(lines), "given": given(lines)}

@@ -4,7 +4,7 @@ import numpy as np
 
 from companion.evidence.draws import TIGHT, gap, log_det, pd_matrix
 from companion.evidence.ledger import HOLDS, claim
-from companion.proof import *
+from companion.proof import Check, Derivation, Mutant
 from fimlib import linalg
 
 
