@@ -176,7 +176,8 @@ def test_nothing_stands_on_its_own():
 def test_the_scanner_sees_the_pages():
     """As many displays as a plain search finds, so that no page is passed over."""
     text = "".join(page.read_text() for page in PAGES)
-    labels = re.findall(r"```\{math\}\n *:label: (\S+)", text)
+    labels = re.findall(r"```\{math\}\n *:label: (\S+)|^\$\$ \((\S+)\)$", text, re.M)
+    labels = [one or other for one, other in labels]
     found = [f.label for f in all_formulas()]
     assert len(labels) > 80
     assert set(labels) <= set(found)

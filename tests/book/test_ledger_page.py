@@ -88,7 +88,7 @@ def test_an_entry_says_how_strong_the_proof_is(book):
     text = (book / "chapters" / "ledger.html").read_text()
     assert "Information gain of observations" in text
     ran = (book.parent / "_build" / "ledger.json").exists()
-    assert ("6 all dimensions" in text) == ran
+    assert ("8 all dimensions" in text) == ran
     assert ("3 numeric, 1 Monte Carlo" in text) == ran
 
 
