@@ -6,20 +6,26 @@ been done), so a seed's unit of work is shared between the two.
 
 import dataclasses
 import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fimlib import information, predictive
 from fimlib.figures import data as data_sets
 from fimlib.figures import fig23, network, ranking, records, scores, training
 from fimlib.figures.agreement import spearman, spearman_within_top, top
+from fimlib.figures.network import DropoutCNN, Masks
+from fimlib.figures.records import Arrays
 from fimlib.figures.seed_run import SeedRun
 from fimlib.figures.units import Work, fixed_threads, progress_bars, stream
 
 NAME = "fig23-studies"
+Study = Callable[[SeedRun, "Settings", Work], Arrays]
 _BLOCK = 100  # dropout samples in one unit of work
 
 
@@ -41,16 +47,10 @@ class Settings:
 
 
 def run(
-    data,
-    seeds=(0,),
-    out=None,
-    eval_size=None,
-    *,
-    work="runs",
-    progress=True,
-    settings=None,
-    **protocol,
-):
+    data: str, seeds: Sequence[int] = (0,), out: str | Path | None = None,
+    eval_size: int | None = None, *, work: str | Path = "runs", progress: bool = True,
+    settings: Settings | None = None, **protocol: Any,
+) -> Path:  # fmt: skip
     """Make the records ``fig23-DATA-STUDY.csv`` in folder ``out``; the last one's path.
 
     The studies are bias and noise (of BALD and EPIG in the number of dropout samples),
@@ -92,14 +92,16 @@ def run(
     return path
 
 
-def _seeds_of(study, seeds, settings):
+def _seeds_of(study: Study, seeds: Sequence[int], settings: Settings) -> Sequence[int]:
     """The seeds a study looks at: the costly two take few of them."""
     if study not in (bias, noise):
         return seeds
     return [seed for seed in seeds if seed in settings.mc_seeds] or seeds[:1]
 
 
-def _write(path, units, about, settings):
+def _write(
+    path: Path, units: list[Arrays], about: dict[str, Any], settings: Settings
+) -> None:
     columns = records.joined(units)
     about["seeds"] = np.unique(columns["seed"]).tolist()
     about["settings"] = dataclasses.asdict(settings)
@@ -107,7 +109,7 @@ def _write(path, units, about, settings):
     records.write_record(path, columns, {**about, "wall_seconds": round(seconds, 1)})
 
 
-def _check_levels(settings):
+def _check_levels(settings: Settings) -> None:
     """Every level fits an equal number of times into each half of the samples."""
     half = settings.mc_samples // 2
     for level in settings.levels:
@@ -115,7 +117,7 @@ def _check_levels(settings):
             raise ValueError(f"levels must divide mc_samples / 2 = {half}, got {level}")
 
 
-def _samples(main, settings, own):
+def _samples(main: SeedRun, settings: Settings, own: Work) -> list[Tensor]:
     """Log-probabilities (M,L,C) of the pool and (E,L,C) of some evaluation digits."""
     masks = network.draw_masks(settings.mc_samples, stream(main.seed, "study masks"))
     inputs = {
@@ -134,11 +136,13 @@ def _samples(main, settings, own):
     return found
 
 
-def _mc_log_probs(net, images, masks):
+def _mc_log_probs(net: DropoutCNN, images: Tensor, masks: Masks) -> Arrays:
     return {"log_probs": network.mc_log_probs(net, images, masks).numpy()}
 
 
-def _estimates(pool, evaluation, settings):
+def _estimates(
+    pool: Tensor, evaluation: Tensor, settings: Settings
+) -> Iterator[tuple[str, int, int, Tensor]]:
     """(score, samples, block, values) of every estimate from disjoint samples."""
     for samples in settings.levels:
         for block in range(settings.mc_samples // samples):
@@ -156,10 +160,12 @@ def _estimates(pool, evaluation, settings):
         yield "epig_jackknife", samples, block, values
 
 
-def _estimated(main, settings, own):
+def _estimated(
+    main: SeedRun, settings: Settings, own: Work
+) -> Iterator[tuple[str, int, int, np.ndarray]]:
     """All estimates of ``_estimates`` as one unit: the two studies below share it."""
 
-    def compute():
+    def compute() -> Arrays:
         tables = _samples(main, settings, own)
         return {
             f"{score}/{samples}/{block}": values.numpy()
@@ -173,7 +179,7 @@ def _estimated(main, settings, own):
             yield score, int(samples), int(block), values
 
 
-def bias(main, settings, own):
+def bias(main: SeedRun, settings: Settings, own: Work) -> Arrays:
     """Mean of BALD and EPIG, and their agreement with weight space, by samples used."""
     against = {
         "bald": ("eig_log_det", "eig_trace"),
@@ -200,7 +206,7 @@ def bias(main, settings, own):
     return records.columns_of(rows, seed=main.seed)
 
 
-def noise(main, settings, own):
+def noise(main: SeedRun, settings: Settings, own: Work) -> Arrays:
     """How well an estimate agrees with the next one and with the other half's.
 
     The other half are the samples among which the estimate's own are not: about as good
@@ -229,7 +235,7 @@ def noise(main, settings, own):
     return records.columns_of(rows, seed=main.seed)
 
 
-def epochs(main, settings, own):
+def epochs(main: SeedRun, settings: Settings, own: Work) -> Arrays:
     """The same training run scored after other numbers of epochs, in place of the best.
 
     The one with ``stopped`` 1 is the network of the main run.
@@ -247,7 +253,9 @@ def epochs(main, settings, own):
     return records.columns_of(rows, seed=main.seed)
 
 
-def _snapshot(trainer, main, pool, masks):
+def _snapshot(
+    trainer: training.Trainer, main: SeedRun, pool: Tensor, masks: Masks
+) -> dict[str, Any]:
     inputs = {"train": trainer.train[0], "pool": pool}
     layer = scores.last_layer(trainer.net, inputs)
     post, roots = scores.posterior_of(layer), scores.roots_of(layer, "pool")
@@ -284,7 +292,7 @@ def _snapshot(trainer, main, pool, masks):
     return row
 
 
-def jepig(main, settings, own):
+def jepig(main: SeedRun, settings: Settings, own: Work) -> Arrays:
     """JEPIG for the first E evaluation digits, E growing, against EIG and EPIG."""
     post = scores.posterior_of(main.layer)
     roots = scores.roots_of(main.layer, "pool")
@@ -308,7 +316,7 @@ def jepig(main, settings, own):
     return records.columns_of(rows, seed=main.seed)
 
 
-def pairwise(main, settings, own):
+def pairwise(main: SeedRun, settings: Settings, own: Work) -> Arrays:
     """EPIG, the mean over evaluation digits, against EPIG upper and Monte Carlo."""
     post = scores.posterior_of(main.layer)
     roots = scores.roots_of(main.layer, "pool")
