@@ -1,31 +1,21 @@
 """Random problems for the numeric checks, and the residuals they are judged by."""
 
 import functools
+import itertools
 
 import numpy as np
 import torch
+from torch import nn
 
 from fimlib.fisher import last_layer_roots
 from fimlib.posterior import GaussianPosterior
 
 __all__ = [
-    "PROBLEMS",
-    "SIZES",
-    "TIGHT",
-    "classifier",
-    "dense",
-    "dense_conditional",
-    "doubled",
-    "gap",
-    "gradients",
-    "halved",
-    "log_det",
-    "pd_matrix",
-    "predictive_problem",
-    "problem",
-    "worst",
-    "z_score",
-]
+    "PROBLEMS", "SIZES", "TIGHT", "by_trace", "classifier", "classifiers", "dense",
+    "dense_conditional", "doubled", "flat", "gap", "gradients", "halved", "log_det",
+    "network", "outputs", "pd_matrix", "predictive_problem", "predictive_problems",
+    "problem", "with_weights", "worst", "z_score",
+]  # fmt: skip
 
 TIGHT = 1e-10
 SIZES = (1, 2, 3, 5, 11)
@@ -64,6 +54,13 @@ def classifier(rng, classes=3, width=4, count=7, scale=1.5):
     return roots, logits, GaussianPosterior.from_roots(train, prior)
 
 
+def classifiers(rng, sizes=((2, 3, 5), (3, 4, 7), (5, 2, 11))):
+    """Roots, posterior, dense Fisher information (M, D, D) and precision of several."""
+    for each in sizes:
+        roots, _, post = classifier(rng, *each)
+        yield roots, post, dense(roots), post.precision.numpy()
+
+
 def predictive_problem(rng, classes=3, width=4, count=5, evals=7):
     """Roots of candidates and of evaluation inputs, and a posterior."""
     roots, _, post = classifier(rng, classes, width, count)
@@ -71,9 +68,46 @@ def predictive_problem(rng, classes=3, width=4, count=5, evals=7):
     return roots, eval_roots, post
 
 
+def predictive_problems(rng):
+    """(roots, evaluation roots, posterior), and their dense F_i, F_e and P."""
+    for sizes in PROBLEMS:
+        roots, evals, post = arguments = predictive_problem(rng, *sizes)
+        yield arguments, (dense(roots), dense(evals), post.precision.numpy())
+
+
 def gradients(rng, count, size):
     """Gradients (count, size) of lengths that differ."""
     return rng.standard_normal((count, size)) * np.exp(rng.uniform(-1, 1, (count, 1)))
+
+
+def network(rng, *widths, bias=True, scale=1.0):
+    """A tanh network of these widths, its weights drawn from `rng`."""
+    layers = [nn.Tanh()] * (2 * len(widths) - 3)
+    for i, pair in enumerate(itertools.pairwise(widths)):
+        layers[2 * i] = nn.Linear(*pair, bias=bias or i < len(widths) - 2)
+    return with_weights(nn.Sequential(*layers), rng, scale)
+
+
+def with_weights(model, rng, scale=1.0):
+    """The model in float64, every parameter drawn from `rng`."""
+    with torch.no_grad():
+        for p in model.double().parameters():
+            p.copy_(scale * torch.tensor(rng.standard_normal(tuple(p.shape))))
+    return model
+
+
+def flat(model):
+    """All parameters as one vector (D,)."""
+    return nn.utils.parameters_to_vector(model.parameters()).detach()
+
+
+def outputs(model, theta, x):
+    """The model's outputs at inputs x with the flat parameters theta, for autodiff."""
+    named, start = {}, 0
+    for name, p in model.named_parameters():
+        named[name] = theta[start : start + p.numel()].view(p.shape)
+        start += p.numel()
+    return torch.func.functional_call(model, named, (x,))
 
 
 def dense(roots):
@@ -125,9 +159,19 @@ def worst(check):
 
 def doubled(function):
     """A wrong version that has lost its ½."""
-    return lambda *args, **options: 2 * function(*args, **options)
+
+    def wrong(*arguments, **options):
+        found = function(*arguments, **options)
+        return [2 * v for v in found] if isinstance(found, list | tuple) else 2 * found
+
+    return wrong
 
 
 def halved(function):
     """A wrong version with a ½ too many."""
-    return lambda *args, **options: function(*args, **options) / 2
+    return lambda *arguments, **options: function(*arguments, **options) / 2
+
+
+def by_trace(function):
+    """The trace form of a score, in the place of its log-determinant."""
+    return functools.partial(function, form="trace")

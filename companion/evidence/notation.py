@@ -7,39 +7,12 @@ Fisher information in the outputs; S the covariance of Bayesian linear regressio
 
 import sympy
 
-from companion.proof import HALF, Const, Eye, Let, Sym, logdet, scalar
+from companion.proof import HALF, Const, Eye, Let, Step, Sym, logdet, scalar
 
 __all__ = [
-    "EIG",
-    "FIM",
-    "HESSIAN",
-    "I_D",
-    "I_K",
-    "I_N",
-    "I_R",
-    "JAC",
-    "LAM",
-    "LAMBDA",
-    "ONE",
-    "OUTER",
-    "ROW",
-    "S2",
-    "S_NEW",
-    "TWO_PI",
-    "TWO_PI_E",
-    "X_1",
-    "ZERO",
-    "C",
-    "E",
-    "G",
-    "K",
-    "N",
-    "P",
-    "R",
-    "S",
-    "W",
-    "Y",
-    "entropy",
+    "EIG", "FIM", "HESSIAN", "I_D", "I_K", "I_N", "I_R", "JAC", "LAM", "LAMBDA", "ONE",
+    "OUTER", "ROW", "S2", "S_NEW", "TWO_PI", "TWO_PI_E", "X_1", "ZERO", "C", "E", "G",
+    "K", "N", "P", "R", "S", "W", "Y", "at_least", "at_most", "entropy", "same",
 ]  # fmt: skip
 
 # Dimensions: classes, batch, training set, evaluation set.
@@ -70,3 +43,18 @@ S_NEW = Let(r"\Sigma_{\text{new}}", (S.I + X_1 * X_1.T / S2).I)
 def entropy(covariance):
     """H of a Gaussian, in nats (T5)."""
     return HALF * logdet(TWO_PI_E * covariance)
+
+
+def same(left, right, because, *by, tex=()):
+    """One line of a derivation: an equality."""
+    return Step(left, "=", right, because, by, tex=tex)
+
+
+def at_most(left, right, because, *by):
+    """One line of a derivation: an upper bound, `by` a certificate and rules."""
+    return Step(left, "<=", right, because, by)
+
+
+def at_least(left, right, because, *by):
+    """One line of a derivation: a lower bound."""
+    return Step(left, ">=", right, because, by)

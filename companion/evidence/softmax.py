@@ -8,8 +8,8 @@ probability, as a softmax gives it.
 import numpy as np
 import sympy
 
-from companion.evidence.notation import ONE, C
-from companion.proof import Eye, Given, Let, Step, Sym, Tr
+from companion.evidence.notation import ONE, C, same
+from companion.proof import Eye, Given, Let, Sym, Tr
 
 I_C = Eye(C)
 
@@ -80,9 +80,8 @@ def variance_of_one_sample():
     p, lam, gradients = three_classes()
     gaps = [g * g.T - lam for g in gradients]
     spread = sum(p[c] * (m * m).trace() for c, m in enumerate(gaps))
-    return Step(
+    return same(
         spread,
-        "=",
         mean_fourth_power() - (lam * lam).trace(),
         r"the variance of one sampled label, $\Vert g_y\Vert^2=1+\Vert p\Vert^2-2p_y$ "
         r"(expanded for $\numclasses=3$)",

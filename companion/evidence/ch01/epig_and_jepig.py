@@ -14,8 +14,8 @@ from companion.evidence.ch01.predictive_quantities import (
 )
 from companion.evidence.draws import TIGHT, gap, problem, worst
 from companion.evidence.ledger import CORRECTED, claim
-from companion.evidence.notation import W, Y
-from companion.proof import MI, Check, Const, Derivation, Independent, Let, Mutant, Step
+from companion.evidence.notation import W, Y, same
+from companion.proof import MI, Check, Const, Derivation, Independent, Let, Mutant
 from fimlib.blr import BayesianLinearRegression
 
 
@@ -32,26 +32,23 @@ def t4():
     added = share * total(MI(others(e), Y, given=e) for e in EVALS)
     one = EVALS[0]
     steps = [
-        Step(
+        same(
             jepig - epig,
-            "=",
             Let(r"\simpleE{e}\MIof{\Yeval_{-e};\Y\given\Yeval_e}", added),
             r"chain rule: $\Yeval_{-e}$ are the evaluation labels without $\Yeval_e$ "
             "(written out for three)",
         ),
-        Step(
+        same(
             MI(W, Y) - jepig,
-            "=",
             Let(r"\MIof{\W;\Y\given\Yevalset}", MI(W, Y, given=EVALS)),
             r"given $\W$, evaluation labels say nothing more about $\Y$",
-            (FRESH,),
+            FRESH,
         ),
-        Step(
+        same(
             MI(W, Y) - MI(one, Y),
-            "=",
             MI(W, Y, given=one),
             "a single evaluation input: EPIG and JEPIG are one number, EIG another",
-            (Independent(Y, one, W),),
+            Independent(Y, one, W),
         ),
     ]
     pieces, single = (
@@ -66,9 +63,7 @@ def t4():
         ],
         [
             Mutant("the talk's question", 1, MI(W, Y, given=EVALS)),
-            Mutant("not conditioned on the one", 1, added_without(share)),
             Mutant("not conditioned", 2, MI(W, Y)),
-            Mutant("the other label's information", 3, MI(W, one, given=Y)),
             Mutant("the talk's question", pieces, lambda *a: differences(*a)[::-1]),
             Mutant(
                 "EIG for EPIG",

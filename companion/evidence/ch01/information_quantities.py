@@ -13,7 +13,7 @@ from scipy import stats
 
 from companion.evidence.ch01.label_tables import plogp, posteriors, tables
 from companion.evidence.ch02.blr import model_eig
-from companion.evidence.draws import SIZES, TIGHT, gap, problem, worst
+from companion.evidence.draws import SIZES, TIGHT, doubled, gap, problem, worst
 from companion.evidence.ledger import HOLDS, claim
 from companion.evidence.notation import ZERO, W, Y
 from companion.proof import *
@@ -191,9 +191,6 @@ def t1():
             Check(linear, model_eig, both_drops, TIGHT),
         ],
         [
-            Mutant("plus for minus", 1, H(W) + ENTROPY_LEFT),
-            Mutant("swapped conditioning", 2, H_Y - ENTROPY_LEFT),
-            Mutant("the noise not subtracted", 2, H_Y),
             Mutant("the divergence the other way round", 3, reverse),
             Mutant("difference of the two entropies", 5, H_Y - H(W)),
             Mutant("half of it is a cap", 6, HALF * log_c),
@@ -204,7 +201,7 @@ def t1():
             Mutant("label entropy for information", caps, label_entropy),
             Mutant("bits for nats", caps, lambda p: predictive.bald(p) / np.log(2)),
             Mutant("sign", caps, lambda p: -predictive.bald(p)),
-            Mutant("dropped ½", linear, lambda *a: 2 * model_eig(*a)),
+            Mutant("dropped ½", linear, doubled(model_eig)),
             Mutant("label entropy for information", linear, predictive_entropy),
         ],
     )

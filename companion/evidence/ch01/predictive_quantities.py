@@ -13,7 +13,7 @@ from companion.evidence.ch01.information_quantities import NOISE, NonNegative
 from companion.evidence.ch01.label_tables import information, label_tables, outcomes
 from companion.evidence.draws import TIGHT, gap, problem, worst
 from companion.evidence.ledger import HOLDS, claim
-from companion.evidence.notation import ONE, W, Y
+from companion.evidence.notation import ONE, W, Y, at_least, at_most
 from companion.proof import *
 from companion.proof.algebra import Algebra
 from companion.proof.scalars import is_zero, substitute
@@ -67,13 +67,12 @@ def t3():
     jepig = Let(r"\MIof{\Yevalset;\Y}", MI(EVALS, Y))
     one = EVALS[0]
     steps = [
-        Step(
+        at_least(
             MI((one, REST), Y),
-            ">=",
             MI(one, Y),
             r"chain rule: more labels add $\MIof{"
             rf"{REST};\Y\given{one}}}\ge0$, whatever their number",
-            (Weighted(((ONE, MI(REST, Y, given=one)),)),),
+            Weighted(((ONE, MI(REST, Y, given=one)),)),
         ),
         *chain(
             epig,
@@ -174,13 +173,12 @@ def random_sets():
         (w * v, MI(first, Y, given=second)),
         (v * v, MI(again, Y, given=second)),
     )
-    return Step(
+    return at_most(
         Let(r"\simpleE{e}\MIof{\Yeval_e;\Y}", w * MI(first, Y) + v * MI(second, Y)),
-        "<=",
         Let(r"\simpleE{\text{sets}}\MIof{\Yevalset;\Y}", mean),
         "sets drawn from the distribution of EPIG: line 2 for each set, and each "
         "member of a set has that distribution (here two labels, two possible inputs)",
-        (Weighted(more),),
+        Weighted(more),
     )
 
 

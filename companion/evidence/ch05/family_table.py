@@ -9,7 +9,7 @@ import torch
 from companion.evidence.ch05.family_rows import MU, ROWS, S, family_step
 from companion.evidence.draws import TIGHT, gap, pd_matrix, worst
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.evidence.notation import HESSIAN, C
+from companion.evidence.notation import HESSIAN, C, same
 from companion.evidence.softmax import LAMBDA, ONES, PI, PROBS, SOFTMAX
 from companion.proof import *
 from fimlib import families, fisher
@@ -32,8 +32,6 @@ CLASSES = Const(sympy.Symbol(C, positive=True))
     ),
 )
 def t17():
-    rows = [family_step(make) for make in ROWS]
-    more, wrong = further_steps(len(rows))
     natural, moments, outputs, ranks = (
         "mean and fisher of eight families: gradient and Hessian of A by autodiff",
         "mean and fisher of eight families: moments over all labels, or by quadrature",
@@ -42,7 +40,7 @@ def t17():
         "many",
     )
     return Derivation(
-        [*(step for step, _, _ in rows), *more],
+        [*map(family_step, ROWS), *further_steps()],
         [
             Check(natural, mean_and_fisher, autodiff_gap, TIGHT),
             Check(moments, mean_and_fisher, label_gap, TIGHT),
@@ -50,8 +48,7 @@ def t17():
             Check(ranks, fisher.last_layer_roots, rank_misses, 0),
         ],
         [
-            *(Mutant(name, i, bad) for i, (_, name, bad) in enumerate(rows, 1)),
-            *wrong,
+            Mutant("as in natural parameters", 11, fisher_of_log_sd()),
             Mutant("root for its square", natural, fisher_root_alone),
             Mutant("1/s2 for s2, s2 for 1/s2", natural, inverted),
             Mutant("mean for variance", moments, mean_for_variance),
@@ -64,83 +61,63 @@ def t17():
     )
 
 
-def further_steps(first):
-    """Several dimensions, other coordinates, and the softmax; mutants of these lines.
-
-    `first` is the number of the lines before.
-    """
+def further_steps():
+    """Several dimensions, other coordinates, and the softmax."""
     error = Y - COV * Z
     square = HALF * error.T * COV.I * error
     partition = HALF * Z.T * COV * Z
     base = HALF * Y.T * COV.I * Y
     by_log_sd, observed = log_sd_hessian()
     direction = Let(r"(\mathbf 1w^\top\phi)", ONES * (WEIGHT.T * PHI))
-    steps = [
-        Step(
+    return [
+        same(
             Z.T * Y - partition - base,
-            "=",
             -square,
             r"several outputs, known covariance $V$: $\prelogits=V^{-1}\mu$ and "
             r"$A=\tfrac12\prelogits^\top V\prelogits$, so $\nabla^2\!A=V$",
         ),
-        Step(
+        same(
             COV.I.T * COV * COV.I,
-            "=",
             COV.I,
             r"by the mean, $\nabla_\mu\prelogits=V^{-1}$: $F=J^\top V^{-1}J$, and with "
             r"one variance $J^\top J/\sigma^2$",
         ),
-        Step(
+        same(
             by_log_sd,
-            "=",
             observed,
             r"by $(\mu,r)$, $r=\log s$, $e=(\y-\mu)/s$, which are not natural: the "
             "label does not go away",
             tex=(HESSIAN, r"\begin{pmatrix}1/s^2&2e/s\\2e/s&2e^2\end{pmatrix}"),
         ),
-        Step(
+        same(
             LAMBDA * ONES,
-            "=",
             Zero(C, 1),
             r"softmax, any $\numclasses$, "
             r"$\Lambda=\operatorname{diag}(p)-pp^\top$: a constant added to all "
             "logits changes nothing",
-            SOFTMAX[:2],
+            *SOFTMAX[:2],
         ),
-        Step(
+        same(
             LAMBDA * PI.I * LAMBDA,
-            "=",
             LAMBDA,
             r"$\Pi=\operatorname{diag}(p)$: so $\Lambda\Pi^{-1}$ is a projection",
-            SOFTMAX[:2],
+            *SOFTMAX[:2],
         ),
-        Step(
+        same(
             Tr(LAMBDA * PI.I),
-            "=",
             CLASSES - 1,
             r"whose rank, its trace, is that of $\Lambda$; $\Pi^{-1}p=\mathbf1$",
-            (*SOFTMAX[:2], Given(PI.I * PROBS, ONES)),
+            *SOFTMAX[:2],
+            Given(PI.I * PROBS, ONES),
         ),
-        Step(
+        same(
             direction.T * LAMBDA * direction,
-            "=",
             Const(sympy.Integer(0)),
             r"last layer, $\phi$ with $q=d+1$ entries: no input sees a change "
             r"$\mathbf1w^\top$ of the weights, and $w$ has $q$ dimensions",
-            SOFTMAX[:2],
+            *SOFTMAX[:2],
         ),
     ]
-    wrong = [
-        Mutant("sign of the square", first + 1, square),
-        Mutant("precision for covariance", first + 1, -HALF * error.T * COV * error),
-        Mutant("covariance for precision", first + 2, COV),
-        Mutant("as in natural parameters", first + 3, fisher_of_log_sd()),
-        Mutant("diag(p) without pp'", first + 4, PROBS),
-        Mutant("not idempotent", first + 5, PI),
-        Mutant("full rank", first + 6, CLASSES),
-        Mutant("diag(p) without pp'", first + 7, direction.T * PI * direction),
-    ]
-    return steps, wrong
 
 
 def log_sd_hessian():

@@ -4,6 +4,8 @@ P is the posterior precision at theta*, F the Fisher information of one label, R
 of it (F = R'R, r x D), G = R P^-1 R' its Gram block.
 """
 
+import functools
+
 import numpy as np
 import torch
 
@@ -99,32 +101,20 @@ def t21():
             Check(jensen, information.eig, network_labels, 0),
         ],
         [
-            Mutant("dropped ½", 6, logdet(I_D + FIM * P.I)),
-            Mutant(r"$P$ for $P^{-1}$", 6, HALF * logdet(I_D + FIM * P)),
-            Mutant(
-                "a bound too tight", 4, before + mean(HALF * (Tr(z) - scalar("D") - 1))
-            ),
-            Mutant(
-                "posterior precision used twice",
-                6,
-                HALF * logdet(I_D + FIM * (P + FIM).I),
-            ),
             Mutant("trace on the small side", 7, HALF * Tr(R * P.I * R.T)),
-            Mutant("dropped ½", form, lambda r, p: 2 * information.eig(r, p)),
+            Mutant("dropped ½", form, doubled(information.eig)),
             Mutant("posterior after for before", form, eig_after_update),
             Mutant("prior for posterior", form, eig_of_prior),
-            Mutant("dropped ½", glm, lambda r, p: 2 * information.eig(r, p)),
-            Mutant("half the value", jensen, lambda r, p: 0.5 * information.eig(r, p)),
+            Mutant("dropped ½", glm, doubled(information.eig)),
+            Mutant("half the value", jensen, halved(information.eig)),
         ],
     )
 
 
 @worst
 def dense_log_det(function, rng):
-    for classes, width, count in ((2, 3, 5), (3, 4, 7), (5, 2, 11)):
-        roots, _, post = classifier(rng, classes, width, count)
-        p = post.precision.numpy()
-        truth = [0.5 * (log_det(p + f) - log_det(p)) for f in dense(roots)]
+    for roots, post, fishers, p in classifiers(rng):
+        truth = [dense_conditional(f, 0, p) for f in fishers]
         yield gap(function(roots, post), truth)
 
 
@@ -154,24 +144,13 @@ def glm_labels(function, rng):
 
 def network_labels(function, rng):
     """Excess of E_y ig over eig for a network whose Hessians depend on the label."""
-    x = torch.tensor(rng.standard_normal(2))
-    theta = torch.tensor(rng.standard_normal(3 * 2 + 3 * 3))
-
-    def logits(w):
-        return w[6:].view(3, 3) @ torch.tanh(w[:6].view(3, 2) @ x)
-
-    post = GaussianPosterior.isotropic(15, 5.0)
+    x, model = torch.tensor(rng.standard_normal(2)), network(rng, 2, 3, 3)
+    theta, logits = flat(model), functools.partial(outputs, model, x=x)
+    post = GaussianPosterior.isotropic(len(theta), 5.0)
     log_p = torch.log_softmax(logits(theta), 0)
-    hessians = torch.stack(
-        [
-            torch.autograd.functional.hessian(
-                lambda w, c=c: -torch.log_softmax(logits(w), 0)[c], theta
-            )
-            for c in range(3)
-        ]
-    )
+    hessians = torch.func.hessian(lambda w: -torch.log_softmax(logits(w), 0))(theta)
     mean_ig = float((log_p.exp() * information.ig(hessians, post)).sum())
-    jac = torch.autograd.functional.jacobian(logits, theta)
+    jac = torch.func.jacrev(logits)(theta)
     root = Categorical().fisher_root(logits(theta)[None])[0].T @ jac
     if not torch.linalg.eigvalsh(hessians).min() < -1e-3:
         raise ArithmeticError("no label has an indefinite Hessian here")
@@ -233,8 +212,6 @@ def t22():
         steps,
         [Check(name, linear_model, exact, TIGHT)],
         [
-            Mutant(r"$\sigma^2$ left out", 1, HALF * logdet(1 + x.T * sigma * x)),
-            Mutant("dropped ½", 1, logdet(1 + x.T * sigma * x / s2)),
             Mutant(
                 r"$\sigma$ for $\sigma^2$ in the root",
                 name,

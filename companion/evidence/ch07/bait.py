@@ -7,7 +7,7 @@ import torch
 from companion.evidence.ch07.epig import F_BAR, F_E, Q, mean
 from companion.evidence.draws import *
 from companion.evidence.ledger import CONDITIONS, CORRECTED, HOLDS, claim
-from companion.evidence.notation import I_R, P, R
+from companion.evidence.notation import I_R, P, R, at_most, same
 from companion.proof import *
 from fimlib import information
 from fimlib.blr import BayesianLinearRegression
@@ -44,27 +44,23 @@ def t28():
             mean(HALF * Tr(F_E * Q.I)),
             eq(HALF * Tr(F_BAR * Q.I), "the trace is linear: no Jensen gap"),
         ),
-        Step(
+        same(
             HALF * Tr(count * F_BAR * Q.I),
-            "=",
             count * (HALF * Tr(F_BAR * Q.I)),
             r"JEPIG's sum $F_E=E\,\bar F$ changes the trace by the factor $E$ alone",
         ),
-        Step(
+        same(
             Tr(x * x.T / s2 * Q.I),
-            "=",
             x.T * Q.I * x / s2,
             "linear model: the noise-free output's variance, in units of the noise",
         ),
-        Step(
+        same(
             Tr(F_U * M.I) - Tr(F_U * added.I),
-            "=",
             Tr(V * M.I * F_U * M.I * V.T * (I_R + block).I),
             r"Woodbury, {prf:ref}`thm-sylvester`: a forward step",
         ),
-        Step(
+        same(
             removed.I + removed.I * V.T * (I_R - V * removed.I * V.T).I * V * removed.I,
-            "=",
             (removed - V.T * V).I,
             "a backward step takes the point out again",
         ),
@@ -84,23 +80,10 @@ def t28():
             Check(model, trace_proxy, average_variance, TIGHT),
         ],
         [
-            Mutant("sum for mean", 1, HALF * Tr(count * F_BAR * Q.I)),
-            Mutant("E squared", 2, count * count * (HALF * Tr(F_BAR * Q.I))),
-            Mutant("noise left out", 3, x.T * Q.I * x),
-            Mutant("no whitening of the step", 4, Tr(V * M.I * F_U * M.I * V.T)),
-            Mutant("plus for minus in the removal", 5, (removed + V.T * V).I),
-            Mutant(
-                "sum for mean",
-                linear,
-                lambda r, e, p: information.jepig_proxy(r, e, p, form="trace"),
-            ),
+            Mutant("sum for mean", linear, by_trace(information.jepig_proxy)),
             Mutant("no factor", ratio, lambda *a: both_traces(*a)[:1] * 2),
-            Mutant("dropped ½", trace, lambda *a: 2 * jepig_trace(*a)),
-            Mutant(
-                "log det for trace",
-                model,
-                lambda r, e, p: information.epig_proxy(r, e, p),
-            ),
+            Mutant("dropped ½", trace, doubled(jepig_trace)),
+            Mutant("log det for trace", model, information.epig_proxy),
         ],
     )
 
@@ -120,8 +103,7 @@ def both_traces(roots, eval_roots, post):
 
 @worst
 def mean_of_singles(function, rng):
-    for sizes in PROBLEMS:
-        roots, evals, post = predictive_problem(rng, *sizes)
+    for (roots, evals, post), _ in predictive_problems(rng):
         each = [function(roots, evals[i : i + 1], post) for i in range(len(evals))]
         yield gap(function(roots, evals, post), torch.stack(each).mean(0))
 
@@ -135,14 +117,10 @@ def factor_of_e(function, rng):
 
 @worst
 def dense_drop(function, rng):
-    for sizes in PROBLEMS:
-        roots, evals, post = predictive_problem(rng, *sizes)
-        p, f_e = post.precision.numpy(), dense(evals).sum(0)
-        start = np.trace(f_e @ np.linalg.inv(p))
-        truth = [
-            (start - np.trace(f_e @ np.linalg.inv(p + f))) / 2 for f in dense(roots)
-        ]
-        yield gap(function(roots, evals, post), truth)
+    for arguments, (fishers, each, p) in predictive_problems(rng):
+        f_e, before = each.sum(0), np.linalg.inv(p)
+        drops = [before - np.linalg.inv(p + f) for f in fishers]
+        yield gap(function(*arguments), [np.trace(f_e @ d) / 2 for d in drops])
 
 
 def linear_problem(rng, size, s2, count=4, evals=7):
@@ -178,12 +156,12 @@ def t29():
     i_e = Eye("E")
     k, k_x = targets * P.I * targets.T, targets * Q.I * targets.T
     steps = [
-        Step(
+        same(
             HALF * logdet(i_e + k / e2) - HALF * logdet(i_e + k_x / e2),
-            "=",
             HALF * logdet(e2 * i_e + k) - HALF * logdet(e2 * i_e + k_x),
             r"$\epsilon^{2E}$ cancels; what is left is continuous at $\epsilon=0$",
-            (Scaled(1 / e2, e2 * i_e + k), Scaled(1 / e2, e2 * i_e + k_x)),
+            Scaled(1 / e2, e2 * i_e + k),
+            Scaled(1 / e2, e2 * i_e + k_x),
         )
     ]
 
@@ -209,16 +187,11 @@ def t29():
         [Check(name, noisy_jepig, limit, 1e3)],
         [
             Mutant(
-                "evaluation noise left out",
-                1,
-                HALF * logdet(i_e + k) - HALF * logdet(i_e + k_x),
-            ),
-            Mutant(
                 "unit evaluation noise",
                 name,
                 lambda x, e, c, s, _: noisy_jepig(x, e, c, s, 1.0),
             ),
-            Mutant("dropped ½", name, lambda *a: 2 * noisy_jepig(*a)),
+            Mutant("dropped ½", name, doubled(noisy_jepig)),
         ],
     )
 
@@ -245,12 +218,11 @@ def t49():
     lost = eval_root * P.I * R.T
     block = R * (P + eval_root.T * eval_root).I * R.T
     steps = [
-        Step(
+        at_most(
             HALF * logdet(I_R + block),
-            "<=",
             HALF * logdet(I_R + R * P.I * R.T),
             "every gain is an EIG minus a smaller one: JEPIG is monotone",
-            (Grows(I_R + block, lost.T * inner * lost),),
+            Grows(I_R + block, lost.T * inner * lost),
         ),
         exact_bait([], sympy.Rational(2, 3), r"\text{BAIT gain of }b"),
         exact_bait(
@@ -287,7 +259,7 @@ def t49():
         [
             Mutant("gain falls to a tenth", 1, HALF * logdet(I_R + R * P.I * R.T) - 1),
             Mutant("additive BAIT", 3, sympy.Rational(2, 3)),
-            Mutant("dropped ½", name, lambda a: [2 * g for g in gains_of_b(a)]),
+            Mutant("dropped ½", name, doubled(gains_of_b)),
             Mutant("not updated", larger, lambda a: gains_of_b(0 * a)),
         ],
     )
@@ -309,4 +281,4 @@ def exact_bait(taken, gain, label):
     for point in taken:
         m += sympy.Matrix(point) * sympy.Matrix(point).T
     drop = (u.T * m.inv() * u - u.T * (m + b * b.T).inv() * u)[0]
-    return Step(drop, "=", gain, "exact arithmetic", tex=(label, sympy.latex(gain)))
+    return same(drop, gain, "exact arithmetic", tex=(label, sympy.latex(gain)))

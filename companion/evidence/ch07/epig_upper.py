@@ -6,7 +6,7 @@ import torch
 from companion.evidence.ch07.epig import F_BAR, F_E, I_M, ROOT_E, Q, dense_jepig, mean
 from companion.evidence.draws import TIGHT, predictive_problem, worst
 from companion.evidence.ledger import CORRECTED, claim
-from companion.evidence.notation import I_R, P, R
+from companion.evidence.notation import I_R, P, R, at_most
 from companion.proof import *
 from fimlib import information
 
@@ -55,28 +55,25 @@ def t50():
     jepig = HALF * logdet(I_R + block(P)) - HALF * logdet(I_R + block(P + f_sum))
     trace = HALF * Tr(m) - HALF * Tr(n)
     steps = [
-        Step(
+        at_most(
             mean(g(F_E)),
-            "<=",
             g(F_BAR),
             r"Jensen: with $A=(P+F)^{-1}\succeq B=(Q+F)^{-1}$, "
             r"$g''[V,V]=-\tfrac12\tr(AVAV)+\tfrac12\tr(BVBV)\le0$",
-            (Concave(g, F_E, second),),
+            Concave(g, F_E, second),
         ),
-        Step(
+        at_most(
             HALF * logdet(I_R + block(P + f_one + extra.T * extra)),
-            "<=",
             HALF * logdet(I_R + block(P + f_one)),
             r"$g(F)$ is EIG under $P$ minus EIG under $P+F$, and the latter falls with "
             r"$F$: $g(\bar F)\le g(F_E)$",
-            (Grows(I_R + block(P + f_one + extra.T * extra), lost.T * inner * lost),),
+            Grows(I_R + block(P + f_one + extra.T * extra), lost.T * inner * lost),
         ),
-        Step(
+        at_most(
             jepig,
-            "<=",
             HALF * logdet(I_R + block(P)),
             r"EIG under $P+F_E$ is not negative: JEPIG $\le$ EIG",
-            (Grows(I_R, block(P + f_sum)),),
+            Grows(I_R, block(P + f_sum)),
         ),
         *chain(
             HALF * logdet(I_M + m) - HALF * logdet(I_M + n),
@@ -114,11 +111,6 @@ def t50():
         [
             Mutant("the bound with the display's term alone", 1, -g(F_BAR)),
             Mutant("half the bound", 1, HALF * g(F_BAR)),
-            Mutant(
-                "more data, more information",
-                2,
-                HALF * HALF * logdet(I_R + block(P + f_one)),
-            ),
             Mutant("JEPIG below half the EIG", 3, HALF * HALF * logdet(I_R + block(P))),
             Mutant("half the trace", 6, HALF * trace),
             Mutant("a quarter for ½", 8, HALF * LEAST.I * Tr(R.T * R) * HALF),

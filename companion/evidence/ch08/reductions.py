@@ -12,7 +12,7 @@ from companion.evidence.ch08.conditional import F_A, F_E, R_T, kernel
 from companion.evidence.ch08.log_det_mi import R_A, stacked
 from companion.evidence.draws import TIGHT, gap, gradients, worst
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.evidence.notation import I_D, I_K, LAM, P
+from companion.evidence.notation import I_D, I_K, LAM, P, same
 from companion.proof import *
 from fimlib import information, selection, similarity
 from fimlib.fisher import FisherRoots
@@ -74,9 +74,8 @@ def t36():
                 *left_rules,
             ),
         ),
-        Step(
+        same(
             HALF * Tr(g * g.T / LAM),
-            "=",
             g.T * g / (2 * LAM),
             r"the trace form of one gradient under $P=\lambda I$: its squared length",
         ),
@@ -99,10 +98,6 @@ def t36():
         ],
         [
             Mutant("prior for posterior", 3, own),
-            Mutant("EIG for JEPIG", 2, own),
-            Mutant("dropped ½", 1, HALF * own),
-            Mutant("JEPIG not given T", 4, own - after),
-            Mutant("length, not squared", 5, g.T * g / LAM),
             Mutant("k-means++", greedy, k_means_batch),
             Mutant("EIG for JEPIG", mutual, eig_batch),
             Mutant("the most certain first", lengths, most_certain),
