@@ -11,6 +11,11 @@ import sympy
 from companion.evidence.notation import ONE, C, same
 from companion.proof import Eye, Given, Let, Sym, Tr
 
+__all__ = [
+    "G_Y", "HARD", "I_C", "KAPPA", "LAMBDA", "ONES", "PI", "PROBS", "P_MAX", "P_Y",
+    "SLACK", "SOFTMAX", "TRACE_ONE", "V", "variance_of_one_sample",
+]  # fmt: skip
+
 I_C = Eye(C)
 
 

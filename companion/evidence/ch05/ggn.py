@@ -3,12 +3,7 @@
 import sympy
 import torch
 
-from companion.evidence.ch04.label_network import (
-    CLASSES,
-    by_autodiff,
-    flat,
-    tanh_network,
-)
+from companion.evidence.ch04.label_network import *
 from companion.evidence.ch05.exponential_families import (
     BEND,
     GGN_ALONG,
@@ -22,7 +17,7 @@ from companion.evidence.ch05.exponential_families import (
 from companion.evidence.ch05.family_rows import MU, S
 from companion.evidence.ch05.family_table import fisher_of_log_sd, log_sd_hessian
 from companion.evidence.draws import TIGHT, dense, gap, network, outputs, worst
-from companion.evidence.ledger import CONDITIONS, claim
+from companion.evidence.ledger import CONDITIONS, claim, evidence
 from companion.evidence.notation import HESSIAN, JAC, LAMBDA, C, P, at_least, same
 from companion.proof import *
 from fimlib import fisher
@@ -35,17 +30,12 @@ LINK = Sym("B", C, "m")
 GGN = Let(r"\mathrm{GGN}", JAC.T * LAMBDA * JAC)
 
 
-@claim(
-    "T20",
-    CONDITIONS,
-    "thm-family-ggn eq-family-ggn eq-family-other",
-    correction=(
-        "GGN and Fisher information are one matrix only if the outputs are natural "
-        "parameters; more stable because it cannot fail to be a precision, not "
-        "because it is cheaper"
-    ),
-)
+@claim("T20", CONDITIONS, "thm-family-ggn eq-family-ggn eq-family-other")
 def t20():
+    """GGN and Fisher information are one matrix only if the outputs are natural
+    parameters; more stable because it cannot fail to be a precision, not because it is
+    cheaper.
+    """
     fim, link_form = log_sd_link()
     ridge = scalar(r"\lambda")
     steps = [
@@ -100,28 +90,24 @@ def t20():
         "network to (μ, log s): network_roots has B' ∇²A B by autodiff",
         "GaussianPosterior of network_roots: λI plus J' Λ J, with no eigenvalue < λ",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(mean, mean_hessian, ggn_gap, TIGHT),
-            Check(signs, eigenvalues, wrong_signs, 0),
-            Check(other, fisher.network_roots, other_outputs, TIGHT),
-            Check(precision, network_precision, precision_gap, TIGHT),
-        ],
-        [
-            Mutant("bounded away from zero", 3, Sym("X", "D", "D", "pd")),
-            Mutant("two updates for one", 4, P + GGN + GGN + ridge * Eye("D")),
-            Mutant("as if they were natural", 6, natural_curvature()),
-            Mutant("labels equally weighted", mean, equal_weights),
-            Mutant("one label", mean, one_label),
-            Mutant("diag(p) without pp'", mean, without_outer),
-            Mutant("Gauss-Newton for the Hessian", signs, ggn_alone),
-            Mutant("Hessian for Gauss-Newton", signs, hessians_alone),
-            Mutant("as if they were natural", other, natural_roots),
-            Mutant("s2 for 1/s2", other, inverse_variance),
-            Mutant("prior forgotten", precision, without_prior),
-            Mutant("Hessian for Gauss-Newton", precision, observed_precision),
-        ],
+        Check(mean, mean_hessian, ggn_gap, TIGHT),
+        Check(signs, eigenvalues, wrong_signs, 0),
+        Check(other, fisher.network_roots, other_outputs, TIGHT),
+        Check(precision, network_precision, precision_gap, TIGHT),
+        Mutant("bounded away from zero", 3, Sym("X", "D", "D", "pd")),
+        Mutant("two updates for one", 4, P + GGN + GGN + ridge * Eye("D")),
+        Mutant("as if they were natural", 6, natural_curvature()),
+        Mutant("labels equally weighted", mean, equal_weights),
+        Mutant("one label", mean, one_label),
+        Mutant("diag(p) without pp'", mean, without_outer),
+        Mutant("Gauss-Newton for the Hessian", signs, ggn_alone),
+        Mutant("Hessian for Gauss-Newton", signs, hessians_alone),
+        Mutant("as if they were natural", other, natural_roots),
+        Mutant("s2 for 1/s2", other, inverse_variance),
+        Mutant("prior forgotten", precision, without_prior),
+        Mutant("Hessian for Gauss-Newton", precision, observed_precision),
     )
 
 
