@@ -8,15 +8,21 @@ import torch
 from torch import nn
 
 from fimlib import information
-from fimlib.fisher import FisherRoots, last_layer_roots
+from fimlib.fisher import (
+    FisherRoots,
+    last_layer_roots,
+    network_roots,
+    observed_information,
+)
 from fimlib.posterior import GaussianPosterior
 
 __all__ = [
     "PROBLEMS", "SIZES", "TIGHT", "after", "by_trace", "changed", "classifier",
     "classifiers", "dense", "dense_conditional", "doubled", "flat", "gap", "gradients",
-    "halved", "log_det", "network", "noisy_jepig", "outputs", "pd_matrix",
-    "predictive_problem", "predictive_problems", "problem", "reordered", "seeded",
-    "table_entropy", "with_weights", "worst", "z_score",
+    "halved", "log_det", "network", "network_precision", "noisy_jepig",
+    "observed_precision", "outputs", "pd_matrix", "predictive_problem",
+    "predictive_problems", "problem", "reordered", "seeded", "table_entropy",
+    "with_weights", "worst", "z_score",
 ]  # fmt: skip
 
 TIGHT = 1e-10
@@ -115,6 +121,17 @@ def outputs(model, theta, x):
         named[name] = theta[start : start + p.numel()].view(p.shape)
         start += p.numel()
     return torch.func.functional_call(model, named, (x,))
+
+
+def network_precision(model, x, labels, prior):
+    """The precision that `GaussianPosterior` has at the network's parameters."""
+    return GaussianPosterior.from_roots(network_roots(model, x), prior).precision
+
+
+def observed_precision(model, x, labels, prior):
+    """The same with the Hessians at these labels in the place of Gauss-Newton."""
+    total = observed_information(model, x, labels).sum(0)
+    return total + prior * torch.eye(len(total)).double()
 
 
 def dense(roots):

@@ -56,7 +56,8 @@ def claim(id, verdict, labels):
 
 def claims_of(module):
     """The claims that a derivations module defines, in the order of the file."""
-    return [v.claim for v in vars(module).values() if hasattr(v, "claim")]
+    found = (getattr(v, "claim", None) for v in vars(module).values())
+    return [c for c in found if isinstance(c, Claim)]
 
 
 def evidence(steps, *items):

@@ -65,9 +65,6 @@ V = Let("v", -(E_Y / P_Y))
 KAPPA = Let(r"\kappa", V.T * LAMBDA * V)
 
 
-# --- exact lines for three classes -----------------------------------------------
-
-
 def three_classes():
     """p with two free entries, Lambda, and the three gradients."""
     a, b = sympy.symbols("p_1 p_2", positive=True)

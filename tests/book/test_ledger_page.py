@@ -117,7 +117,7 @@ def test_what_is_not_decided_is_counted_apart():
 def test_an_entry_has_what_was_put_right_and_where():
     lines = bookledger.entry(claims.all_claims()["T24"])
     text = "\n".join(lines)
-    assert "- *Put right*: a bound of the approximation" in text
+    assert "- *Put right*: A bound of the approximation" in text
     assert "{prf:ref}`thm-trace-not-bound`, {eq}`eq-eig-not-bound`" in text
     assert "*Proof*" not in text, "nothing was run"
 

@@ -148,9 +148,6 @@ def linear_steps():
     ]
 
 
-# --- a Bernoulli label whose probability t has a beta prior --------------------------
-
-
 def beta_steps():
     """Lines 8 to 10: the gains of both labels under `PRIOR`, integrated exactly."""
     a, b = PRIOR
@@ -251,9 +248,6 @@ def mean_of_gains(function, rng):
     found = float(function(np.log(np.stack([1 - t, t], -1))[None])[0])
     both = beta_gains(a, b) @ [b / (a + b), a / (a + b)]
     return gap(np.full(2, found), both)
-
-
-# --- functions of fimlib that are checked, and what they must equal ------------------
 
 
 @worst

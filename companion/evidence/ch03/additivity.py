@@ -181,9 +181,6 @@ def all_at_once(function, rng):
         yield gap(function(x, y, prior, theta), truth)
 
 
-# --- batch-norm ------------------------------------------------------------------
-
-
 def batch_norm_network(rng):
     """Inputs through batch-norm and a linear layer, eight examples; D = 13."""
     net = torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 3))

@@ -9,7 +9,13 @@ from companion.evidence.draws import flat, network
 from fimlib import fisher
 
 __all__ = [
-    "CLASSES", "at_label", "by_autodiff", "flat", "log_probs", "next_label",
+    "CLASSES",
+    "at_label",
+    "by_autodiff",
+    "each_label",
+    "flat",
+    "log_probs",
+    "next_label",
     "tanh_network",
 ]  # fmt: skip
 
@@ -27,6 +33,12 @@ def log_probs(theta, x):
     hidden = torch.tanh(theta[:6].view(3, 2) @ x + theta[6:9])
     z = theta[9:18].view(3, 3) @ hidden + theta[18:]
     return z - z.logsumexp(0)
+
+
+def each_label(model, inputs, function=fisher.observed_information):
+    """Observed information at each label, (M, C, D, D)."""
+    labels = (torch.full((len(inputs),), c) for c in range(CLASSES))
+    return torch.stack([function(model, inputs, y) for y in labels], 1)
 
 
 def next_label(labels):

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from companion.evidence.ch04.label_network import *
+from companion.evidence.chain_rule import as_symbols
 from companion.evidence.draws import TIGHT, after, changed, dense, gap, worst
 from companion.evidence.ledger import HOLDS, claim, evidence
 from companion.evidence.notation import HESSIAN, OUTER, ROW, same
@@ -85,7 +86,7 @@ def quotient_rule():
     row = -sympy.Matrix([[sympy.diff(sympy.log(p), t) for t in theta]])
     left = -sympy.hessian(sympy.log(p), theta)
     right = row.T * row - sympy.hessian(p, theta) / p
-    return as_numbers(left), as_numbers(right)
+    return as_symbols(left), as_symbols(right)
 
 
 def on_a_line():
@@ -94,18 +95,7 @@ def on_a_line():
     q = sympy.Function("q")(t)
     slope = sympy.diff(sympy.log(q), t)
     right = slope**2 - sympy.diff(q, t, 2) / q
-    return as_numbers(-sympy.diff(slope, t)), as_numbers(right)
-
-
-def as_numbers(e):
-    """A generic function and its derivatives at one point: symbols of their own."""
-    table = {}
-
-    def symbol(x):
-        return table.setdefault(x, sympy.Symbol(f"p{len(table)}", positive=True))
-
-    e = e.replace(lambda x: isinstance(x, sympy.Derivative), symbol)
-    return e.replace(lambda x: isinstance(x, sympy.core.function.AppliedUndef), symbol)
+    return as_symbols(-sympy.diff(slope, t)), as_symbols(right)
 
 
 def product_network_determinant():

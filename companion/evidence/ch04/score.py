@@ -128,9 +128,6 @@ def t15():
 POSITIVE = Sym("X", "D", "D", "pd")
 
 
-# --- numeric checks --------------------------------------------------------------
-
-
 def mean_row(function, rng):
     """Largest entry of sum_c p_c H'_c, from the rows of roots at each label."""
     model, inputs = tanh_network(rng)
@@ -162,13 +159,7 @@ def mean_hessian(function, rng):
     """The gap to the covariance, and how far below 0 an eigenvalue lies."""
     model, inputs = tanh_network(rng)
     p = torch.stack([by_autodiff(model, x)[0] for x in inputs])
-    each = torch.stack(
-        [
-            function(model, inputs, torch.full((len(inputs),), c))
-            for c in range(CLASSES)
-        ],
-        1,
-    )
+    each = each_label(model, inputs, function)
     if float(torch.linalg.eigvalsh(each).min()) > -0.1:
         raise ArithmeticError("no label has an indefinite Hessian here")
     mean = torch.einsum("mc,mcde->mde", p, each)

@@ -136,9 +136,6 @@ def digits(e):
     return f"${float(e):.5f}$"
 
 
-# --- logistic regression with a Gaussian prior --------------------------------------
-
-
 def exact_gains(mean, spread):
     """Exact IG of the labels 0 and 1 (2,), in nats, theta ~ N(mean, spread^2), x = 1.
 
@@ -256,9 +253,6 @@ def entropy_drop(function, rng):
         after = [blr.condition(row[None], np.array([label])) for row in x]
         truth = [float(blr.entropy() - model.entropy()) for model in after]
         yield gap(found, truth)
-
-
-# --- wrong functions -------------------------------------------------------------
 
 
 def flat_prior(observed, post):

@@ -11,7 +11,7 @@ import sympy
 import torch
 
 from companion.evidence.ch04.label_network import CLASSES, flat, tanh_network
-from companion.evidence.ch05.chain_rule import chain_rule
+from companion.evidence.chain_rule import chain_rule
 from companion.evidence.draws import TIGHT, dense, gap, network, outputs, worst
 from companion.evidence.generic import EachEntry, density, entry
 from companion.evidence.generic import S as Z_I
@@ -156,9 +156,6 @@ def t16():
     )
 
 
-# --- the steps -------------------------------------------------------------------
-
-
 def natural_density():
     """Entry (i, j) of the Hessian of h exp(z'T - A), and p times its factor."""
     h, first, second = sympy.symbols("h T_i T_j", positive=True)
@@ -166,9 +163,6 @@ def natural_density():
     p = h * sympy.exp(Z_I * first + Z_J * second - A)
     slopes = (first - A.diff(Z_I)) * (second - A.diff(Z_J))
     return entry(p), p * (slopes - A.diff(Z_I, Z_J))
-
-
-# --- checks ----------------------------------------------------------------------
 
 
 def pieces(model, x):
@@ -223,9 +217,6 @@ def counts_gap(function, rng):
         raise ArithmeticError("the counts do not hold all of the probability")
     truth = torch.func.hessian(lambda t: p @ loss(t))(theta)
     return gap(dense(function(model, x, Poisson()))[0], truth)
-
-
-# --- wrong functions -------------------------------------------------------------
 
 
 def ggn_of(model, inputs, labels):

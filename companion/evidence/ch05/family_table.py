@@ -123,9 +123,6 @@ def fisher_of_log_sd():
     return sympy.diag(S**-2, 2)
 
 
-# --- checks ----------------------------------------------------------------------
-
-
 def samples(rng):
     """(family, natural parameters (1, C), A written out, its usual labels' nodes)."""
     z = torch.tensor(rng.uniform(-1.5, 1.5, (1, 3)))
@@ -261,9 +258,6 @@ def rank_misses(function, rng):
         rank = int(torch.linalg.matrix_rank(total, rtol=1e-10))
         misses += rank != (c - 1) * min(n, d + 1)
     return misses
-
-
-# --- wrong functions -------------------------------------------------------------
 
 
 def fisher_root_alone(family, z):

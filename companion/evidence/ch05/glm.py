@@ -11,8 +11,8 @@ import sympy
 import torch
 from torch import nn
 
-from companion.evidence.ch05.chain_rule import as_symbols, smooth
 from companion.evidence.ch05.exponential_families import LINE, along, bend
+from companion.evidence.chain_rule import as_symbols, smooth
 from companion.evidence.draws import TIGHT, after, dense, gap, pd_matrix, worst
 from companion.evidence.ledger import CONDITIONS, claim, evidence
 from companion.evidence.notation import HESSIAN, LAMBDA, C, same
@@ -112,8 +112,6 @@ def t18():
     )
 
 
-# --- the steps -------------------------------------------------------------------
-
 WEIGHTS = sympy.symbols("theta_1 theta_2", real=True)
 INPUT = sympy.symbols("x_1 x_2", real=True)
 
@@ -172,9 +170,6 @@ def cauchy_line():
         sympy.Matrix([[loss.diff(Z, 2)]]),
         sympy.Matrix([[2 * (1 - e**2) / (1 + e**2) ** 2]]),
     )
-
-
-# --- checks ----------------------------------------------------------------------
 
 
 def linear_models(rng):
@@ -286,9 +281,6 @@ def probit_gap(function, rng):
         yield gap(function(theta), truth)
     printed = gap(function(1.0).round(5), [0.37031, 0.80090, 0.43863])
     yield printed
-
-
-# --- wrong functions -------------------------------------------------------------
 
 
 def outer_products(model, x, labels, family):

@@ -161,9 +161,6 @@ def counterexample():
     ]
 
 
-# --- numeric checks --------------------------------------------------------------
-
-
 def batches_of_two(function, rng, draws=400):
     """Sets of two of the POINTS, drawn again and again."""
     generator = seeded(rng)

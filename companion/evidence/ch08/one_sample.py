@@ -180,9 +180,6 @@ def lost_only_if():
     ]
 
 
-# --- numeric checks --------------------------------------------------------------
-
-
 def single_point(p, count=1, phi=(1.0,)):
     """Features (count, d) and logits (count, C) of one point, repeated."""
     features = torch.tensor(np.array([phi])).expand(count, -1)

@@ -189,9 +189,6 @@ def bald_last(star, _):
     return max(bald.mean - others, bald.margin - bald.mean, theirs)
 
 
-# --- wrong versions ---------------------------------------------------------------
-
-
 def negated(record, method):
     return [one._replace(mean=-one.mean) for one in tables.star(record, method)]
 
