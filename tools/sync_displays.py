@@ -21,7 +21,9 @@ from companion.chapters import TAG, run_cells
 BY_HAND = {}
 BLOCK = re.compile(r"^(:{3,})\{prf:(?!proof)\w+\}.*?^\1$", re.M | re.S)
 DISPLAY = re.compile(
-    r"^\$\$\n(?P<tex>.*?)(?P<end>[.,;]?)\n\$\$ \((?P<label>\S+)\)$", re.M | re.S
+    r"^\$\$\n(?P<tex>.*?)(?P<end>[.,;]?)(?P<close>\n\\end{aligned})?\n"
+    r"\$\$ \((?P<label>\S+)\)$",
+    re.M | re.S,
 )
 OTHER = re.compile(r"^(?:`{3,}|:{3,})\{math\}\n(?::label: (?P<label>\S+))?", re.M)
 
@@ -30,7 +32,7 @@ def displays(cells):
     """(label, LaTeX) of each display in a theorem or definition."""
     for block in blocks(cells):
         for m in DISPLAY.finditer(block):
-            yield m["label"], m["tex"]
+            yield m["label"], m["tex"] + (m["close"] or "")
         for m in OTHER.finditer(block):
             yield m["label"] or "(no label)", None
 
@@ -77,8 +79,10 @@ def rewrite(cells, said):
     """Put what is stated into the displays; True where that changed something."""
 
     def display(m):
-        tex = said.get(m["label"], m["tex"])
-        return f"$$\n{tex}{m['end']}\n$$ ({m['label']})"
+        if m["label"] not in said:
+            return m[0]
+        tex, close, rest = said[m["label"]].partition("\n\\end{aligned}")
+        return f"$$\n{tex}{m['end']}{close}{rest}\n$$ ({m['label']})"
 
     changed = False
     for cell in cells:

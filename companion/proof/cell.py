@@ -82,12 +82,12 @@ def derive(claim: str, *steps: Step, states: dict | None = None) -> Derived:
 
     Examples
     --------
-    >>> from companion.proof import Sylvester, Sym, Eye, chain, derive, eq, logdet
+    >>> from companion.proof import Det, Eye, Sylvester, Sym, chain, derive, eq
     >>> A, B = Sym("A", "M", "N"), Sym("B", "N", "M")
-    >>> large, small = logdet(Eye("M") + A * B), logdet(Eye("N") + B * A)
+    >>> large, small = Det(Eye("M") + A * B), Det(Eye("N") + B * A)
     >>> line = eq(small, "Sylvester", Sylvester(A, B))
     >>> derive("T8", *chain(large, line), states={"eq": (large, small)}).displays["eq"]
-    '\\log \\det \\left(I_{M} + A B\\right) = \\log \\det \\left(I_{N} + B A\\right)'
+    '\\det \\left(I_{M} + A B\\right) = \\det \\left(I_{N} + B A\\right)'
     """
     _refuse_lies(claim, steps)
     report = run(Derivation([evaluated(s) for s in steps]), claim)

@@ -12,7 +12,7 @@ from companion.proof.steps import DEFINITION, MONTE_CARLO, RECORDED
 from companion.proof.trees import defines, distinct, key, nodes
 
 MARK = {True: "✓", False: "✗"}
-WIDE = 40  # symbols that a display holds in one line
+WIDE = 25  # symbols that a display holds in one line, on a phone too
 ORDER = {"pd": r"\succ 0", "psd": r"\succeq 0"}
 
 
@@ -24,7 +24,7 @@ class Markdown(str):
 
 
 def lines_markdown(steps):
-    """The lines of a derivation: formula, reason, how it was decided; what it needs."""
+    """(table, sentence) of the lines: formula, reason, how decided; what they need."""
     rows = ["| | step | because | decided |", "|---|:---|:---|:---|"]
     for i, (step, outcome) in enumerate(steps, 1):
         shown = step_tex(step).replace("|", r"\vert ")  # | would end the table's cell
@@ -33,8 +33,7 @@ def lines_markdown(steps):
     lines = [step for step, _ in steps]
     needs = {"where": names(lines), "for": domain(lines), "given": given(lines)}
     told = {word: ", ".join(what) for word, what in needs.items()}
-    told = "; ".join(f"*{word}* {what}" for word, what in told.items() if what)
-    return "\n".join(rows) + (f"\n\n{told}." if told else "")
+    return "\n".join(rows), "; ".join(f"*{w}* {x}" for w, x in told.items() if x)
 
 
 def verdict(outcome):
@@ -54,7 +53,14 @@ def names(steps):
     lets = distinct(e for e in nodes(*formulas(steps)) if isinstance(e, f.Let))
     for let in lets:
         if key(let) not in told and written_out(let.definition):
-            yield f"${let.tex} = {tex(let.definition)}$"
+            yield f"${let.tex}$ {_breakable(let.definition)}"
+
+
+def _breakable(e):
+    """ "= a + b" in pieces between which a narrow page may begin a new line."""
+    first, *rest = e.terms if isinstance(e, f.Add) else (e,)
+    signed = [tex(x) if tex(x).startswith("-") else f"+ {tex(x)}" for x in rest]
+    return " ".join(f"${x}$" for x in (f"= {tex(first)}", *signed))
 
 
 def written_out(definition):
@@ -76,9 +82,11 @@ def domain(steps):
     exprs = [e.value for e in found if isinstance(e, f.Const)]
     exprs += [x for s in steps for x in (s.lhs, s.rhs) if not isinstance(x, f.Formula)]
     free = set().union(*(sympy.sympify(x).free_symbols for x in exprs))
+    scalars = {}
     for s in sorted(free, key=str):
         if s.name not in sizes:
-            yield f"${sympy.latex(s)}{sign(s)}$"
+            scalars.setdefault(sign(s), []).append(sympy.latex(s))
+    yield from (f"${', '.join(names)}{kind}$" for kind, names in scalars.items())
     for e in found:
         if isinstance(e, f.Inv) and e.shape != f.SCALAR and not definite(e.arg):
             yield f"${tex(e.arg)}$ invertible"
@@ -143,7 +151,8 @@ def display_tex(statements):
         head = visible(first) + visible(rest[0]) <= WIDE if rest else True
         rows.append(f"{first} &{rest[0]}" if head and rest else f"&{first}")
         rows += [f"&{x}" if head else rf"&\quad {x}" for x in rest[head:]]
-    return "\n".join([r"\begin{aligned}", " \\\\\n".join(rows), r"\end{aligned}"])
+    body = " \\\\[4pt]\n".join(rows)
+    return f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
 
 
 def _parts(chain):
@@ -209,12 +218,13 @@ def mutant_lines(report):
 
 def derivation_markdown(report):
     """The lines, if there are any, then the evidence."""
-    parts = [lines_markdown(report.steps)] if report.steps else []
-    return "\n\n".join([*parts, evidence_markdown(report)])
+    parts = lines_markdown(report.steps) if report.steps else []
+    return "\n\n".join([*filter(None, parts), evidence_markdown(report)])
 
 
 def derived_markdown(report):
     """The lines of a cell, and how many wrong versions of them were told apart."""
+    table, needs = lines_markdown(report.steps)
     count = _number(sum(o.ok for _, o in report.mutants), "wrong version")
-    told = f"\n\n{count} of these lines refuted." if count else ""
-    return lines_markdown(report.steps) + told
+    told = f"{count} of these lines refuted" if count else ""
+    return f"{table}\n\n{' · '.join(filter(None, (needs, told)))}"

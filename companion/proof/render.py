@@ -17,7 +17,7 @@ LINE = 34  # symbols that fit beside each other on the page
 def tex(e):
     """LaTeX of a formula or a sympy expression, terms in the author's order."""
     if not isinstance(e, f.Formula):
-        return sympy.latex(e)
+        return _latex(e)
     match e:
         case f.Const():
             return _number(e.value)
@@ -56,7 +56,12 @@ def _number(value):
     if value.is_Rational and not value.is_Integer:
         sign = "-" if value < 0 else ""
         return rf"{sign}\tfrac{{{abs(value.p)}}}{{{value.q}}}"
-    return sympy.latex(value).replace(r"e \pi", r"\pi e")
+    return _latex(value)
+
+
+def _latex(e):
+    """sympy's LaTeX, but 2 pi e as everybody writes it."""
+    return sympy.latex(e).replace(r"e \pi", r"\pi e")
 
 
 def _atom(e):

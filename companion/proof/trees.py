@@ -42,16 +42,17 @@ def distinct(found):
     return list({key(e): e for e in found}.values())
 
 
-def opened(e):
-    """What a name stands for, also below an inverse."""
-    if isinstance(e, f.Inv):
-        return f.Inv(opened(e.arg))
-    return e.definition if isinstance(e, f.Let) else e
+def opened(name):
+    """What a name stands for, also below an inverse; None for what is no name."""
+    if isinstance(name, f.Inv) and isinstance(name.arg, f.Let):
+        return f.Inv(name.arg.definition)
+    return name.definition if isinstance(name, f.Let) else None
 
 
 def defines(step):
     """Does the line say what a name stands for, and nothing else?"""
     ends = (step.lhs, step.rhs)
     return step.relation == "=" and any(
-        key(opened(one)) == key(other) for one, other in (ends, ends[::-1])
+        (meant := opened(one)) is not None and key(meant) == key(other)
+        for one, other in (ends, ends[::-1])
     )

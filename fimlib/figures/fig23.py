@@ -9,24 +9,15 @@ then information scores in weight space and in prediction space for the same poo
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from fimlib.figures import data as data_sets
 from fimlib.figures import records, scores
-from fimlib.figures.protocol import PARTS, Protocol, protocol_for, split
+from fimlib.figures.protocol import PARTS, protocol_for, split
 from fimlib.figures.seed_run import SeedResult, SeedRun, draw_masks
 from fimlib.figures.units import Work, fixed_threads, progress_bars
 
-__all__ = [
-    "PARTS",
-    "Protocol",
-    "SeedResult",
-    "draw_masks",
-    "protocol_for",
-    "run",
-    "split",
-]
+__all__ = ["PARTS", "SeedResult", "draw_masks", "protocol_for", "run", "split"]
 
 _KEPT_EVALUATION = 2000  # evaluation points in the last layer kept with a record
 _NOTES = {
@@ -50,13 +41,17 @@ def run(
     Finished units in folder ``work`` are not done again, so a killed run goes on where
     it stopped, to the same bytes. ``settings`` replace fields of ``Protocol``. Beside
     the record go the first seed's weights (embedded) or last layer (mnist), from which
-    the book computes scores itself.
+    the book computes scores itself. Raises ValueError, before anything is computed, for
+    an ``out`` whose record is of another protocol or holds other seeds.
     """
     seeds = checked_seeds(seeds)
     if eval_size is not None:
         settings["eval_size"] = eval_size
     protocol = protocol_for(data, **settings)
     digits = data_sets.load(data)
+    path = Path(out or "figures/data") / f"fig23-{data}.csv"
+    numbers = dataclasses.asdict(protocol)
+    records.check_replaceable(path, {"seeds": seeds}, protocol=numbers)
     bars = progress_bars(progress)
     folder = work_folder(work, digits, protocol)
     with fixed_threads(protocol.threads):
@@ -64,11 +59,7 @@ def run(
             SeedRun(digits, seed, protocol, Work(folder / str(seed)), bars).result()
             for seed in seeds
         ]
-    columns = {
-        name: np.concatenate([result.columns[name] for result in results])
-        for name in results[0].columns
-    }
-    path = Path(out or "figures/data") / f"fig23-{data}.csv"
+    columns = records.joined([result.columns for result in results])
     _write_beside(path, data, results[0])
     about = {
         **describe(digits, seeds, protocol),

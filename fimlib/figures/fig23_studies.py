@@ -72,14 +72,22 @@ def run(
         seed: SeedRun(digits, seed, protocol, Work(folder / str(seed)), bars)
         for seed in seeds
     }
-    for name, study in STUDIES.items():
-        units = []
+    paths = {
+        name: Path(out or "figures/data") / f"fig23-{data}-{name}.csv"
+        for name in STUDIES
+    }
+    same = {"protocol": dataclasses.asdict(protocol)}
+    same["settings"] = dataclasses.asdict(settings)
+    for name, path in paths.items():
+        own_seeds = _seeds_of(STUDIES[name], seeds, settings)
+        records.check_replaceable(path, {"seeds": own_seeds}, **same)
+    for name, path in paths.items():
+        units, study = [], STUDIES[name]
         with fixed_threads(protocol.threads):
             for seed in _seeds_of(study, seeds, settings):
                 own = Work(folder / str(seed) / f"studies-{key}")
                 compute = functools.partial(study, runs[seed], settings, own)
                 units.append(own.unit(name, compute))
-        path = Path(out or "figures/data") / f"fig23-{data}-{name}.csv"
         _write(path, units, fig23.describe(digits, seeds, protocol, NAME), settings)
     return path
 
@@ -92,11 +100,7 @@ def _seeds_of(study, seeds, settings):
 
 
 def _write(path, units, about, settings):
-    columns = {
-        name: np.concatenate([unit[name] for unit in units])
-        for name in units[0]
-        if name != "seconds"
-    }
+    columns = records.joined(units)
     about["seeds"] = np.unique(columns["seed"]).tolist()
     about["settings"] = dataclasses.asdict(settings)
     seconds = sum(float(unit["seconds"]) for unit in units)
@@ -109,15 +113,6 @@ def _check_levels(settings):
     for level in settings.levels:
         if level != settings.mc_samples and half % level:
             raise ValueError(f"levels must divide mc_samples / 2 = {half}, got {level}")
-
-
-def _columns(rows, seed):
-    """Rows (dicts with the same keys) as columns, the seed in front."""
-    keys = list(rows[0])
-    return {
-        "seed": np.full(len(rows), seed),
-        **{key: np.array([row[key] for row in rows]) for key in keys},
-    }
 
 
 def _samples(main, settings, own):
@@ -202,7 +197,7 @@ def bias(main, settings, own):
                     values, weights[name], count
                 )
         rows.append(row)
-    return _columns(rows, main.seed)
+    return records.columns_of(rows, seed=main.seed)
 
 
 def noise(main, settings, own):
@@ -231,7 +226,7 @@ def noise(main, settings, own):
                     values, reference, count
                 )
         rows.append(row)
-    return _columns(rows, main.seed)
+    return records.columns_of(rows, seed=main.seed)
 
 
 def epochs(main, settings, own):
@@ -249,7 +244,7 @@ def epochs(main, settings, own):
             continue
         row = {"epochs": number + 1, "stopped": int(number + 1 == stopped)}
         rows.append(row | _snapshot(trainer, main, pool, masks))
-    return _columns(rows, main.seed)
+    return records.columns_of(rows, seed=main.seed)
 
 
 def _snapshot(trainer, main, pool, masks):
@@ -310,7 +305,7 @@ def jepig(main, settings, own):
             "spearman_epig": spearman(values, epig),
             "top_100_epig": spearman_within_top(epig, values, 100),
         })  # fmt: skip
-    return _columns(rows, main.seed)
+    return records.columns_of(rows, seed=main.seed)
 
 
 def pairwise(main, settings, own):
@@ -335,7 +330,7 @@ def pairwise(main, settings, own):
         row[f"spearman_{name}"] = spearman(sampled, values)
         for count in (500, 100, 50):
             row[f"top_{count}_{name}"] = spearman_within_top(sampled, values, count)
-    return _columns([row], main.seed)
+    return records.columns_of([row], seed=main.seed)
 
 
 STUDIES = {

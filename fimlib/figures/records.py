@@ -85,10 +85,9 @@ def sha256(content):
     """The sha256 hex digest of bytes, of a file (a Path) or of a list of arrays."""
     if isinstance(content, Path):
         content = _read_bytes(content)
-    digest = hashlib.sha256()
     if isinstance(content, bytes):
-        digest.update(content)
-        return digest.hexdigest()
+        return hashlib.sha256(content).hexdigest()
+    digest = hashlib.sha256()
     for array in content:
         array = np.ascontiguousarray(array)
         # Byte order and shape belong to the content, memory layout does not.
@@ -110,6 +109,18 @@ def _cell(value, column):
     return str(value)
 
 
+def columns_of(rows, **same):
+    """Rows (dicts with the same keys) as columns, what they share in front."""
+    found = {key: np.full(len(rows), value) for key, value in same.items()}
+    return found | {key: np.array([row[key] for row in rows]) for key in rows[0]}
+
+
+def joined(units):
+    """Columns of several units, end to end; their seconds are left out."""
+    names = [name for name in units[0] if name != "seconds"]
+    return {name: np.concatenate([unit[name] for unit in units]) for name in names}
+
+
 def csv_bytes(columns):
     """The CSV text of ``columns``: name to sequence, all of one length, in order."""
     lengths = {name: len(values) for name, values in columns.items()}
@@ -121,11 +132,6 @@ def csv_bytes(columns):
     cells = [[_cell(v, name) for v in values] for name, values in columns.items()]
     writer.writerows(zip(*cells, strict=True))
     return stream.getvalue().encode()
-
-
-def write_csv(path, columns):
-    """Write ``columns`` as CSV; ints and floats read back exactly."""
-    return write_bytes(path, csv_bytes(columns))
 
 
 def _typed(cells):
@@ -239,6 +245,39 @@ def write_record(path, columns, run):
     write_bytes(path, content)
     write_json(run_path(path), {**run, "csv_sha256": sha256(content)})
     return Path(path)
+
+
+def check_replaceable(path, holds, **same):
+    """Refuse to replace a record of another protocol, or one that holds more.
+
+    holds: name to the values that the new record will have. same: parts of the run's
+    description, protocol and others, whose numbers must agree. Raises ValueError.
+    """
+    path = Path(path)
+    if not path.exists() or not run_path(path).exists():
+        return
+    old = read_json(run_path(path))
+    for part, numbers in same.items():
+        refuse_difference(
+            old.get(part, {}), numbers, f"{path} is of another {part}", "folder (out)"
+        )
+    for name, values in holds.items():
+        lost = [str(v) for v in old.get(name, ()) if v not in values]
+        if lost:
+            raise ValueError(
+                f"{path} also holds {name} {', '.join(lost)}, which this run leaves "
+                "out: name another folder (out)"
+            )
+
+
+def refuse_difference(theirs, ours, what, remedy):
+    """Raise ValueError, in one line, for the first number that is not the same."""
+    for name, value in json.loads(json.dumps(ours)).items():
+        if theirs.get(name) != value:
+            raise ValueError(
+                f"{what}: {name} is {theirs.get(name)!r} there and {value!r} here; "
+                f"name another {remedy}"
+            )
 
 
 def read_record(path):

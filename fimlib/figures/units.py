@@ -1,7 +1,7 @@
 """Units of work: computed once, kept in one file each, found again after a kill."""
 
 import contextlib
-import shutil
+import functools
 import time
 import zlib
 from pathlib import Path
@@ -32,16 +32,8 @@ def fixed_threads(count):
 
 
 def progress_bars(shown):
-    def bar(description, total, initial):
-        return tqdm(
-            desc=description,
-            total=total,
-            initial=initial,
-            disable=not shown,
-            leave=False,
-        )
-
-    return bar
+    """bar(description, total, initial), which shows itself if that is wanted."""
+    return functools.partial(tqdm, disable=not shown, leave=False)
 
 
 class Work:
@@ -69,10 +61,6 @@ class Work:
     def save(self, name, **arrays):
         """Keep the state of a unit that is not finished."""
         records.write_npz(self.folder / f"{name}.npz", **arrays)
-
-    def forget(self):
-        """Remove every unit."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _read(self, path):
         try:

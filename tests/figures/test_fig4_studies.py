@@ -29,8 +29,8 @@ DATA = Path(__file__).parents[2] / "figures" / "data"
 
 def small(folder, **options):
     return studies.run(
-        protocol="demo", out=folder / "out", work=folder / "work", settings=SETTINGS,
-        progress=False, **{**TINY, **options},
+        protocol="demo", work=folder / "work", settings=SETTINGS,
+        progress=False, **{"out": folder / "out", **TINY, **options},
     )  # fmt: skip
 
 
@@ -146,9 +146,11 @@ def test_a_second_run_computes_nothing_and_writes_the_same(folder, monkeypatch):
     for name, old in before.items():
         new = study(folder, name)
         assert new.run["csv_sha256"] == old.run["csv_sha256"]
-    # Another protocol does not find these units.
-    with pytest.raises(AssertionError, match="computed again"):
+    # Another protocol does not find these units, nor does it replace these records.
+    with pytest.raises(ValueError, match="another protocol: epochs is 2 there and 3"):
         small(folder, epochs=3)
+    with pytest.raises(AssertionError, match="computed again"):
+        small(folder, epochs=3, out=folder / "other")
 
 
 def test_unknown_names_are_refused_before_anything_is_computed(tmp_path):

@@ -75,17 +75,20 @@ def run(
     bars = progress_bars(progress)
     key = records.sha256(repr((protocol.numbers(), settings)).encode())[:8]
     folder = Work(Path(work) / f"{NAME}-{key}")
-    for name in chosen:
+    paths = {n: Path(out or "figures/data") / f"fig4-{n}.csv" for n in chosen}
+    same = {"protocol": protocol.numbers(), "settings": dataclasses.asdict(settings)}
+    for path in paths.values():
+        records.check_replaceable(path, {}, **same)
+    for name, path in paths.items():
         study, units_of = STUDIES[name]
         units = units_of(protocol, settings)
         found = []
         with fixed_threads(protocol.threads), bars(name, len(units), 0) as bar:
             for one in units:
                 compute = functools.partial(study, *one, protocol, settings)
-                path = "/".join(map(str, (name, *one)))
-                found.append(folder.unit(path, compute))
+                place = "/".join(map(str, (name, *one)))
+                found.append(folder.unit(place, compute))
                 bar.update()
-        path = Path(out or "figures/data") / f"fig4-{name}.csv"
         _write(path, units, found, protocol, settings)
     return path
 
@@ -107,11 +110,6 @@ def _restricted(settings, data, seeds):
 
 
 def _write(path, units, found, protocol, settings):
-    columns = {
-        name: np.concatenate([arrays[name] for arrays in found])
-        for name in found[0]
-        if name != "seconds"
-    }
     names = list(dict.fromkeys(name for name, *_ in units))
     about = {
         "experiment": NAME,
@@ -122,13 +120,7 @@ def _write(path, units, found, protocol, settings):
         "core_seconds": round(sum(float(arrays["seconds"]) for arrays in found), 1),
         **records.environment(protocol.threads),
     }
-    records.write_record(path, columns, about)
-
-
-def _columns(rows, **same):
-    """Rows (dicts with the same keys) as columns, what they share in front."""
-    found = {key: np.full(len(rows), value) for key, value in same.items()}
-    return found | {key: np.array([row[key] for row in rows]) for key in rows[0]}
+    records.write_record(path, records.joined(found), about)
 
 
 def joint(features, noise):
@@ -191,7 +183,7 @@ def rank(name, split, protocol, settings):
                     | {key: values[size - 1] for key, values in found.items()}
                     for size in settings.batches
                 ]
-    return _columns(rows, data=name, split=split)
+    return records.columns_of(rows, data=name, split=split)
 
 
 def _ensemble(state, members, protocol):
@@ -241,15 +233,15 @@ def redundancy(name, split, protocol, settings):
     sizes = [size for size in settings.sizes if size <= len(state.parts["pool"])]
     longest, rows = max(sizes), []
     for kernel in choose.KERNELS:
-        pool = first_features(state, stack, "batch-bald", kernel, protocol).pool
+        pool = _first_pool(state, stack, "batch-bald", kernel, protocol)
         batches = {
             method: choose.choose(
                 method,
-                first_features(state, stack, method, kernel, protocol).pool,
+                _first_pool(state, stack, method, kernel, protocol),
                 None,
                 longest,
                 noise=protocol.noise,
-            ).indices
+            ).indices  # fmt: skip
             for method in ("bald", "batch-bald")
         }
         generator = state.stream("study draws", 0)
@@ -270,16 +262,13 @@ def redundancy(name, split, protocol, settings):
                     "kernel": kernel, "method": method, "batch": size,
                     "together": together, "alone": alone, "nearest": nearest,
                 })  # fmt: skip
-    return _columns(rows, data=name, split=split)
+    return records.columns_of(rows, data=name, split=split)
 
 
-def first_features(state, stack, method, kernel, protocol):
-    """The features by which the sweep's unit chooses its first batch."""
-    inputs, targets = state.pairs("train")
-    return choose.features(
-        method, kernel, stack, state.pairs("pool")[0], inputs,
-        state.stream(f"{method}/{kernel}", 0), protocol.width, protocol.noise, targets,
-    )  # fmt: skip
+def _first_pool(state, stack, method, kernel, protocol):
+    """The features of the pool by which the sweep's unit chooses its first batch."""
+    generator = state.stream(f"{method}/{kernel}", 0)
+    return state.features(stack, method, kernel, generator, protocol).pool
 
 
 def _shared(features, noise):
@@ -330,7 +319,7 @@ def bald(name, method, size, protocol, settings):
             "labels": len(state.parts["train"]),
             "log_rmse": float(error.square().mean().sqrt().log()),
         })  # fmt: skip
-    return _columns(rows, data=name, method=method, batch=size)
+    return records.columns_of(rows, data=name, method=method, batch=size)
 
 
 def _bald_units(_, settings):
@@ -391,11 +380,7 @@ def first_batch(state, stack, method, kernel, protocol):
     differ between processors, as do those that follow them.
     """
     generator = state.stream(f"{method}/{kernel}", 0)
-    inputs, targets = state.pairs("train")
-    found = choose.features(
-        method, kernel, stack, state.pairs("pool")[0], inputs, generator,
-        protocol.width, protocol.noise, targets,
-    )  # fmt: skip
+    found = state.features(stack, method, kernel, generator, protocol)
     chosen = choose.choose(
         method, found.pool, found.train, protocol.batch, generator, protocol.noise
     )

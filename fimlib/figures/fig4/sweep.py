@@ -62,22 +62,23 @@ def sweep(
     ``Protocol``. Raises ValueError, before anything is written, for unknown names, for
     a ``work`` or ``out`` that holds another protocol, and where no scheduler answers.
     """
+    from joblib import delayed
+
     plan = Plan(protocol_for(protocol, **settings), data, seeds, methods)
     _check_backend(backend, scheduler, jobs)
     work = Path(work or f"runs/fig4-{plan.protocol.name}")
     path = Path(out or "figures/data") / f"fig4-{plan.protocol.name}.csv"
     digests = {name: sets.load(name).digest for name in plan.data}
-    _check_record(path, plan)
+    records.check_replaceable(path, plan.holds(), protocol=plan.protocol.numbers())
     _check_folder(work, plan.protocol)
-    store = Work(work)
+    store, call = Work(work), delayed(_run_task)
     missing = [u for u in plan.units() if not (work / f"{u.path()}.npz").exists()]
     tasks = plan.tasks(missing, together)
     with _parallel(backend, scheduler, jobs, len(tasks)) as parallel:
         bars = progress_bars(progress)
         with bars("units", len(plan.units()), len(plan.units()) - len(missing)) as bar:
-            for task, found in parallel(
-                _call(task, digests[task[0]], plan.protocol) for task in tasks
-            ):
+            calls = (call(task, digests[task[0]], plan.protocol) for task in tasks)
+            for task, found in parallel(calls):
                 for split, arrays in found.items():
                     store.save(Unit(*task[:3], split).path(), **arrays)
                     bar.update()
@@ -100,6 +101,11 @@ class Plan:
         self.splits = tuple(count if self.splits is None else self.splits)
         if not self.splits or min(self.splits) < 0:
             raise ValueError(f"seeds must be 0 or more, got {self.splits}")
+
+    def holds(self):
+        """What a record of it says that it holds."""
+        names = ("data", "methods", "splits")
+        return {name: list(getattr(self, name)) for name in names}
 
     def units(self):
         return [
@@ -132,12 +138,6 @@ def _named(names, known, what):
     return names
 
 
-def _call(task, digest, protocol):
-    from joblib import delayed
-
-    return delayed(_run_task)(task, digest, protocol)
-
-
 def _run_task(task, digest, protocol):
     name, method, kernel, splits = task
     return task, run_units(name, digest, method, kernel, splits, protocol)
@@ -154,35 +154,8 @@ def _check_folder(work, protocol):
             )
         records.write_json(path, ours)
         return
-    theirs = records.read_json(path)
-    _refuse_difference(theirs, ours, work, "another folder")
-
-
-def _check_record(path, plan):
-    """A record may be replaced by one of its own protocol that has no less."""
-    if not path.exists() or not records.run_path(path).exists():
-        return
-    old = records.read_json(records.run_path(path))
-    _refuse_difference(
-        old.get("protocol", {}), plan.protocol.numbers(), path, "another folder (out)"
-    )
-    ours = {name: list(getattr(plan, name)) for name in ("data", "methods", "splits")}
-    for name, values in ours.items():
-        lost = [v for v in old.get(name, ()) if v not in values]
-        if lost:
-            raise ValueError(
-                f"{path} also holds {name} {', '.join(map(str, lost))}, which this run "
-                "leaves out: name another folder (out)"
-            )
-
-
-def _refuse_difference(theirs, ours, path, remedy):
-    for name, value in ours.items():
-        if theirs.get(name) != value:
-            raise ValueError(
-                f"{path} is of another protocol: {name} is {theirs.get(name)!r} there "
-                f"and {value!r} here; name {remedy}"
-            )
+    what = f"{work} is of another protocol"
+    records.refuse_difference(records.read_json(path), ours, what, "folder")
 
 
 def _check_backend(backend, scheduler, jobs):
@@ -220,12 +193,8 @@ def _client(scheduler, jobs):
             "backend dask needs the package distributed: pip install 'fimlib[dask]'"
         ) from None
     if scheduler is None:
-        with (
-            LocalCluster(
-                n_workers=jobs, threads_per_worker=1, dashboard_address=None
-            ) as cluster,
-            Client(cluster) as client,
-        ):
+        options = {"threads_per_worker": 1, "dashboard_address": None}
+        with LocalCluster(n_workers=jobs, **options) as local, Client(local) as client:
             yield client
         return
     try:
@@ -247,16 +216,11 @@ def _write(path, plan, store, digests, backend):
     }
     columns["step"] = np.tile(steps, len(units))
     columns["labels"] = plan.protocol.initial + plan.protocol.batch * columns["step"]
-    for name in ("log_rmse", "log_rmse_mean"):
-        columns[name] = np.concatenate([arrays[name] for arrays in found])
+    both = records.joined(found)
+    columns |= {name: both[name] for name in ("log_rmse", "log_rmse_mean")}
     about = _describe(plan, units, found, digests)
-    records.write_npz(
-        batches_path(path),
-        **{
-            unit.path(): arrays["indices"]
-            for unit, arrays in zip(units, found, strict=True)
-        },
-    )
+    chosen = {u.path(): f["indices"] for u, f in zip(units, found, strict=True)}
+    records.write_npz(batches_path(path), **chosen)
     return records.write_record(path, columns, about)
 
 
@@ -271,43 +235,31 @@ def _describe(plan, units, found, digests):
     for name in plan.data:
         loaded = sets.load(name)
         rows, width = loaded.inputs.shape
-        data.append(
-            {
-                "name": name, "rows": rows, "columns": width, "source": loaded.source,
-                "sha256": digests[name], "note": loaded.note,
-            }
-        )  # fmt: skip
+        data.append({
+            "name": name, "rows": rows, "columns": width, "source": loaded.source,
+            "sha256": digests[name], "note": loaded.note,
+        })  # fmt: skip
     costs = []
     for method, kernel in arms(plan.methods):
-        mine = [
-            f for u, f in zip(units, found, strict=True) if u[1:3] == (method, kernel)
-        ]
-        costs.append(
-            {
-                "method": method,
-                "kernel": kernel,
-                "select_seconds": _median(mine, "select_seconds"),
-                "train_seconds": _median(mine, "train_seconds"),
-                "filled_batches": int(sum(f["filled"].sum() for f in mine)),
-                "batches": int(sum(f["filled"].size for f in mine)),
-            }
-        )
-    total = sum(
-        float(f["train_seconds"].sum() + f["select_seconds"].sum()) for f in found
-    )
+        pairs = zip(units, found, strict=True)
+        mine = records.joined([f for u, f in pairs if u[1:3] == (method, kernel)])
+        costs.append({
+            "method": method,
+            "kernel": kernel,
+            "select_seconds": round(float(np.median(mine["select_seconds"])), 4),
+            "train_seconds": round(float(np.median(mine["train_seconds"])), 4),
+            "filled_batches": int(mine["filled"].sum()),
+            "batches": mine["filled"].size,
+        })  # fmt: skip
+    seconds = ("train_seconds", "select_seconds")
+    total = sum(float(f[name].sum()) for f in found for name in seconds)
     return {
         "experiment": "fig4",
         "command": f"fimlib run fig4 --protocol {plan.protocol.name}",
         "protocol": plan.protocol.numbers(),
-        "data": list(plan.data),
-        "methods": list(plan.methods),
-        "splits": list(plan.splits),
+        **plan.holds(),
         "sets": data,
         "costs": costs,
         "core_seconds": round(total, 1),
         **records.environment(plan.protocol.threads),
     }
-
-
-def _median(found, name):
-    return round(float(np.median(np.concatenate([f[name] for f in found]))), 4)

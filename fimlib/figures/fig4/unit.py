@@ -29,6 +29,14 @@ class State:
     def stream(self, purpose, index):
         return stream(self.split, f"fig4/{self.data}/{purpose}", index)
 
+    def features(self, stack, method, kernel, generator, protocol):
+        """What a method chooses by, before the next batch."""
+        inputs, targets = self.pairs("train")
+        return choose.features(
+            method, kernel, stack, self.pairs("pool")[0], inputs, generator,
+            protocol.width, protocol.noise, targets,
+        )  # fmt: skip
+
     def label(self, indices):
         """Move examples from the pool to the training set; their place in the data."""
         pool = self.parts["pool"]
@@ -96,11 +104,7 @@ def _acquired(state, stack, method, kernel, step, protocol):
     """Choose a batch and label it: (places in the data, seconds, was it filled up)."""
     start = time.perf_counter()
     generator = state.stream(f"{method}/{kernel}", step)
-    inputs, targets = state.pairs("train")
-    found = choose.features(
-        method, kernel, stack, state.pairs("pool")[0], inputs, generator,
-        protocol.width, protocol.noise, targets,
-    )  # fmt: skip
+    found = state.features(stack, method, kernel, generator, protocol)
     chosen = choose.choose(
         method, found.pool, found.train, protocol.batch, generator, protocol.noise
     )
