@@ -7,13 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from fimlib import information
-from fimlib.fisher import (
-    FisherRoots,
-    last_layer_roots,
-    network_roots,
-    observed_information,
-)
+from fimlib import fisher, information
+from fimlib.fisher import FisherRoots, last_layer_roots
 from fimlib.posterior import GaussianPosterior
 
 __all__ = [
@@ -125,12 +120,12 @@ def outputs(model, theta, x):
 
 def network_precision(model, x, labels, prior):
     """The precision that `GaussianPosterior` has at the network's parameters."""
-    return GaussianPosterior.from_roots(network_roots(model, x), prior).precision
+    return GaussianPosterior.from_roots(fisher.network_roots(model, x), prior).precision
 
 
 def observed_precision(model, x, labels, prior):
     """The same with the Hessians at these labels in the place of Gauss-Newton."""
-    total = observed_information(model, x, labels).sum(0)
+    total = fisher.observed_information(model, x, labels).sum(0)
     return total + prior * torch.eye(len(total)).double()
 
 

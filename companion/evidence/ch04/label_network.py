@@ -35,8 +35,9 @@ def log_probs(theta, x):
     return z - z.logsumexp(0)
 
 
-def each_label(model, inputs, function=fisher.observed_information):
+def each_label(model, inputs, function=None):
     """Observed information at each label, (M, C, D, D)."""
+    function = function or fisher.observed_information
     labels = (torch.full((len(inputs),), c) for c in range(CLASSES))
     return torch.stack([function(model, inputs, y) for y in labels], 1)
 
