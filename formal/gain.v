@@ -172,7 +172,8 @@ rewrite [(z + u)^T]linearD /= mulmxDl uP_g mulmxDr !mulmxDl -[z^T *m P *m u]mulm
 by rewrite mulKVmx // swap -[g^T *m inv P *m g]mulmxA -/u -!addrA subrr addr0 mulr2n.
 Qed.
 
-(* T7, T21: entropy before minus after, det(P + F) / det P, is det(I + F P^-1). *)
+(* T7, T21, T42: entropy before minus after, det(P + F) / det P, is det(I + F P^-1). F
+   may be any matrix, also the indefinite observed information of a known label. *)
 Lemma gain_as_ratio d (P F : 'M[Num]_d) :
   P \in unitmx -> \det (P + F) = \det P * \det (I + F *m inv P).
 Proof.

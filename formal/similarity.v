@@ -15,8 +15,9 @@ Section Similarity.
 Variable Num : comUnitRingType.
 Implicit Types (l : Num).
 
-(* Taken out of a determinant: l^n times det(I + S / l) is det(l I + S). *)
-Fact factor_out n l (S : 'M[Num]_n) :
+(* T30, T32: det(I + S / l) is det(l I + S) / l^n: the power of l is what grows without
+   bound as l tends to 0, and det S is what stays. *)
+Lemma factor_out n l (S : 'M[Num]_n) :
   l \is a GRing.unit -> \det (l%:M + S) = l ^+ n * \det (I + l^-1 *: S).
 Proof.
 by move=> ul; rewrite -determinant_scaled scalerDr scalerA divrr // scale1r scalemx1.

@@ -96,7 +96,21 @@ def up_to(lemma, statement):
     """The source as far as the end of this lemma, with another statement for it."""
     text = (formal.SOURCES / lemma.file).read_text()
     head, rest = text.split(lemma.statement)
-    return head + statement + rest[: rest.index("Qed.") + len("Qed.")] + "\n"
+    proof = rest[: rest.index("Qed.") + len("Qed.")]
+    opened, closed = (
+        re.findall(rf"^{w} (\w+)", head, re.M) for w in ("Section", "End")
+    )
+    ends = [f"End {name}." for name in reversed(opened) if name not in closed]
+    return "\n".join([head + statement + proof, *ends, ""])
+
+
+@needs_rocq
+@pytest.mark.slow
+def test_what_is_cut_off_after_a_lemma_is_not_missed(built):
+    lemma = LEMMAS["hard_label_bias"]
+    source = built / "cut.v"
+    source.write_text(up_to(lemma, lemma.statement))
+    assert formal.coqc(source).returncode == 0
 
 
 @needs_rocq
@@ -109,6 +123,6 @@ def test_a_flipped_sign_does_not_compile(name, built):
     source = built / f"flipped_{name}.v"
     source.write_text(up_to(lemma, lemma.statement.replace(before, after)))
     done = formal.coqc(source)
-    assert done.returncode
+    assert done.returncode == 1
     line = int(re.search(r'File ".*", line (\d+)', done.stderr)[1])
     assert line > lemma.line + lemma.statement.count("\n"), "the error is in the proof"
