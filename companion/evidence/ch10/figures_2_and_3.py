@@ -276,7 +276,7 @@ def t39():
     ratio = "JEPIG's trace proxy is EPIG's times the evaluation digits"
     falls = "every proxy falls where EPIG rises"
     order = "JEPIG and EIG are one order"
-    bias = "at 100 samples EPIG is more than a third too large"
+    bias = "at 100 samples EPIG is more than two fifths too large"
     return evidence(
         steps,
         Check(ratio, eval_size, proportional, 1e-9, RECORDED),
