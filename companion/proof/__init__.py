@@ -1,6 +1,7 @@
 """The checking engine: formulas, steps with reasons, decision procedures, mutants."""
 
-from companion.proof.calculus import Concave, TraceProducts, derivative
+from companion.proof.calculus import Concave, derivative
+from companion.proof.certificates import Congruences, Grows, Spectral, TraceProducts
 from companion.proof.formula import (
     HALF,
     Block,
@@ -19,16 +20,37 @@ from companion.proof.formula import (
 )
 from companion.proof.rules import (
     BlockProduct,
-    Congruences,
+    Equal,
     Given,
-    Grows,
+    Invertible,
     Multiplicative,
+    Positive,
     Scaled,
-    Spectral,
     Sylvester,
     Triangular,
 )
-from companion.proof.shannon import MI, H, Independent, Informations
+from companion.proof.sets import (
+    centred,
+    columns_of,
+    diagonal,
+    one_hot,
+    ones,
+    orthonormal_rows,
+    probabilities,
+    rows_of,
+    signs,
+    slack,
+    solution,
+)
+from companion.proof.shannon import (
+    MI,
+    Average,
+    H,
+    Independent,
+    Informations,
+    LogStates,
+    discrete,
+)
 from companion.proof.steps import (
     ALL,
     CALCULUS,
@@ -37,6 +59,7 @@ from companion.proof.steps import (
     MONTE_CARLO,
     NUMERIC,
     RECORDED,
+    Calculus,
     Check,
     Derivation,
     Mutant,

@@ -2,122 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 
-import sympy
-
 from companion.proof import formula as f
+from companion.proof.latex import tex
 from companion.proof.steps import RECORDED
 
 RELATIONS = {"=": "=", "<=": r"\le", ">=": r"\ge"}
 LOEWNER = {"=": "=", "<=": r"\preceq", ">=": r"\succeq"}
 MARK = {True: "✓", False: "✗"}
 LINE = 34  # symbols that fit beside each other on the page
-
-
-def tex(e):
-    """LaTeX of a formula or a sympy expression, terms in the author's order."""
-    if not isinstance(e, f.Formula):
-        return sympy.latex(e)
-    match e:
-        case f.Const():
-            return _number(e.value)
-        case f.Sym() | f.Let():
-            return e.tex
-        case f.Eye():
-            return f"I_{{{e.size}}}" if e.size != 1 else "1"
-        case f.Zero():
-            return "0"
-        case f.Add():
-            return _sum(e.terms)
-        case f.Mul():
-            return _product(e.factors, e.shape == f.SCALAR)
-        case f.Transpose():
-            return f"{_atom(e.arg)}^\\top"
-        case f.Inv():
-            return f"{_atom(e.arg)}^{{-1}}"
-        case f.Det():
-            return rf"\det {_argument(e.arg)}"
-        case f.Tr():
-            return rf"\tr {_argument(e.arg)}"
-        case f.Log():
-            inner = e.arg
-            return (
-                rf"\log {tex(inner) if isinstance(inner, f.Det) else _argument(inner)}"
-            )
-        case f.Mean():
-            return rf"{e.tex}\left[{tex(e.arg)}\right]"
-        case f.Block():
-            rows = r" \\ ".join(" & ".join(map(tex, row)) for row in e.rows)
-            return rf"\begin{{pmatrix}} {rows} \end{{pmatrix}}"
-    raise TypeError(f"no LaTeX for {type(e).__name__}")
-
-
-def _number(value):
-    if value.is_Rational and not value.is_Integer:
-        sign = "-" if value < 0 else ""
-        return rf"{sign}\tfrac{{{abs(value.p)}}}{{{value.q}}}"
-    return sympy.latex(value)
-
-
-def _atom(e):
-    """Parenthesised unless it is a single symbol."""
-    plain = isinstance(e, (f.Sym, f.Let, f.Eye, f.Block)) or (
-        isinstance(e, f.Const) and e.value.is_Symbol
-    )
-    return tex(e) if plain else rf"\left({tex(e)}\right)"
-
-
-def _argument(e):
-    return _atom(e)
-
-
-def _is_minus_one(e):
-    return isinstance(e, f.Const) and e.value == -1
-
-
-def _sum(terms):
-    out = tex(terms[0])
-    for term in terms[1:]:
-        body = tex(term)
-        out += f" {body}" if body.startswith("-") else f" + {body}"
-    return out
-
-
-def _product(factors, scalar):
-    sign = "-" if sum(map(_is_minus_one, factors)) % 2 else ""
-    factors = [x for x in factors if not _is_minus_one(x)]
-    below = [x.arg for x in factors if isinstance(x, f.Inv) and x.shape == f.SCALAR]
-    above = [x for x in factors if not (isinstance(x, f.Inv) and x.shape == f.SCALAR)]
-    numbers = [x for x in above if isinstance(x, f.Const) and x.value.is_number]
-    rest = [x for x in above if x not in numbers]
-    lead = " ".join(map(tex, numbers))
-    body = " ".join(_powers(rest))
-    if not below:
-        return sign + " ".join(part for part in (lead, body) if part)
-    denominator = (
-        " ".join(_factor(x) for x in below) if len(below) > 1 else tex(below[0])
-    )
-    if scalar or not rest:
-        return rf"{sign}{lead}\frac{{{body or '1'}}}{{{denominator}}}"
-    return rf"{sign}{lead}\tfrac{{1}}{{{denominator}}} {body}"
-
-
-def _powers(factors):
-    """Factors; one that repeats as a power."""
-    out = []
-    for x, group in itertools.groupby(factors):
-        count = len(list(group))
-        out.append(_factor(x) if count == 1 else f"{_factor(x)}^{count}")
-    return out
-
-
-def _factor(e):
-    needs = isinstance(e, f.Add) or (
-        isinstance(e, f.Const) and (e.value.is_Add or e.value.is_negative)
-    )
-    return rf"\left({tex(e)}\right)" if needs else tex(e)
 
 
 def step_tex(step):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import mpmath
 import numpy as np
 import sympy
@@ -17,8 +15,6 @@ from companion.evidence.ch01.information_quantities import (
     EIG,
     P_Y,
     ZERO,
-    Average,
-    NonNegative,
     W,
     Y,
 )
@@ -26,11 +22,13 @@ from companion.evidence.ch02.blr import I_D, S2, S_NEW, SIZES, TIGHT, X_1, S, pr
 from companion.evidence.draws import gap, log_det
 from companion.evidence.ledger import CONDITIONS, claim
 from companion.proof import (
-    CALCULUS,
     HALF,
+    Average,
+    Calculus,
     Check,
     Derivation,
     H,
+    Informations,
     Let,
     Mean,
     Mutant,
@@ -50,15 +48,6 @@ from fimlib.posterior import GaussianPosterior
 POSTERIOR = r"\pof{\w\given\y,\x}"
 T = sympy.Symbol("t", positive=True)
 PRIOR = (1, 10)  # of a Bernoulli probability t
-
-
-class Calculus(Step):
-    """A step between two numbers, one of which was integrated exactly."""
-
-    def _by_sympy(self, rng):
-        left, right = (sympy.expand_log(x, factor=True) for x in (self.lhs, self.rhs))
-        outcome = Step(left, self.relation, right, self.because)._by_sympy(rng)
-        return replace(outcome, kind=CALCULUS)
 
 
 @claim(
@@ -111,7 +100,7 @@ def t2():
                 r"$-\log\pof{\w}$ has the mean $\Hof{\W}$ also under "
                 rf"${P_Y}\,{POSTERIOR}$",
             ),
-            ge(ZERO, "Gibbs; and so for every single label", NonNegative(surprise)),
+            ge(ZERO, "Gibbs; and so for every single label", Informations(((1, surprise),))),
         ),
     ]
     linear, wrong = linear_steps()

@@ -1,13 +1,6 @@
-"""Expected information gain: T1, and means of entropies and divergences.
-
-Entropies are proved equal for every distribution (`companion.proof.shannon`). `Average`
-adds means of entropies and of divergences, whose values on random tables are computed
-from their definitions, not from the entropies that they are proved to equal.
-"""
+"""Expected information gain, by entropies and by divergences: T1."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import sympy
@@ -20,114 +13,37 @@ from companion.evidence.ledger import HOLDS, claim
 from companion.proof import (
     HALF,
     MI,
+    Average,
     Check,
     Const,
     Derivation,
     H,
+    Informations,
     Let,
+    LogStates,
     Mutant,
     chain,
+    discrete,
     eq,
     ge,
     le,
 )
-from companion.proof.algebra import Algebra
-from companion.proof.formula import SCALAR, Formula
-from companion.proof.rules import nonnegative
-from companion.proof.scalars import is_zero
-from companion.proof.shannon import ROOT, STATES, Entropy, random_prior
+from companion.proof.shannon import ROOT
 from fimlib import predictive
 from fimlib.blr import BayesianLinearRegression
 
 CHAPTER = "01-information-quantities"
-W, Y = ROOT, r"\Y"
+W, Y = ROOT, discrete(r"\Y", "C")
+SAMPLED = discrete(W, "L")  # L samples in the place of the parameters
 ZERO = Const(sympy.Integer(0))
 EIG = Let(r"\MIof{\W;\Y\given\x}", MI(W, Y))
 H_Y = Let(r"\Hof{\Y\given\x}", H(Y))
 P_Y, P_Y_W = r"\pof{\y\given\x}", r"\pof{\y\given\x,\w}"
 
 
-@dataclass(frozen=True, eq=False)
-class LogStates(Formula):
-    """log of the number of values of a variable, called `count`."""
-
-    count: str
-    shape = SCALAR
-
-    def lower(self, algebra):
-        return algebra.atom("log states", (self.count,))
-
-    def evaluate(self, world):
-        return float(np.log(STATES))
-
-
-@dataclass(frozen=True, eq=False)
-class Average(Formula):
-    """Mean over `given` of what `kind` makes of the distribution p(part | given).
-
-    "entropy": its entropy; "gain": its divergence KL from p(part); "loss": that of
-    p(part) from it; "excess": its divergence from the uniform one over `count` values.
-    """
-
-    part: str
-    given: str | None
-    kind: str
-    count: str = ""
-    shape = SCALAR
-
-    def lower(self, algebra):
-        """In joint entropies, because H(S) is the mean of -log p(S)."""
-        part = frozenset([self.part])
-        given = frozenset([self.given] if self.given else [])
-        entropy = Entropy(part | given) - Entropy(given)
-        value = {
-            "entropy": entropy,
-            "gain": Entropy(part) - entropy,
-            "excess": LogStates(self.count) - entropy,
-        }
-        return algebra.scalar(value[self.kind])  # "loss" is not made of entropies
-
-    def evaluate(self, world):
-        """Bayes' rule on the tables, then the definition."""
-        weights, tables = world.memo(ROOT, random_prior)
-        Entropy(frozenset([Y])).evaluate(world)  # draws p(y | theta) if none was met
-        joint = weights[:, None] * tables[Y]
-        joint = joint if self.part == W else joint.T
-        marginal = joint.sum(1)
-        given = joint.sum(0) if self.given else np.ones(1)
-        p = joint / given if self.given else marginal[:, None]
-        own, log_p = marginal[:, None], np.log(p)
-        terms = {
-            "entropy": -p * log_p,
-            "gain": p * (log_p - np.log(own)),
-            "loss": own * (np.log(own) - log_p),
-            "excess": p * (log_p + np.log(len(p))),
-        }
-        return float(terms[self.kind].sum(0) @ given)
-
-
-@dataclass(frozen=True, eq=False)
-class NonNegative:
-    """larger - smaller is an `Average` of something that is never negative.
-
-    A divergence is the mean of u - 1 - log u, u the ratio of the two probabilities; the
-    entropy of finitely many values is the mean of -log p = log(1 + t), p = 1 / (1 + t).
-    """
-
-    average: Average
-
-    def prove(self, smaller, larger, rules=()):
-        algebra, t = Algebra(), sympy.Symbol("t", positive=True)
-        gap = algebra.scalar(larger) - algebra.scalar(smaller)
-        if not is_zero(gap - algebra.scalar(self.average)):
-            return False
-        if self.average.kind == "entropy":
-            return nonnegative(sympy.log(1 + t), t)
-        return nonnegative(t - 1 - sympy.log(t), t, start=1)
-
-
 NOISE = Average(Y, W, "entropy")
 REMAINING = Average(W, Y, "entropy")
+KNOWN = Average(SAMPLED, Y, "entropy")
 ENTROPY_LEFT = Let(rf"\E{{{P_Y}}}{{\Hof{{\W\given\y,\x}}}}", REMAINING)
 LABEL_NOISE = Let(r"\E{\pof{\w}}{\Hof{\Y\given\x,\w}}", NOISE)
 
@@ -182,7 +98,7 @@ def t1():
                 ZERO,
                 r"Gibbs: a divergence is the mean of $u-1-\log u\ge0$, $u$ the ratio "
                 "of the two probabilities",
-                NonNegative(kl.definition),
+                Informations(((1, kl.definition),)),
             ),
         ),
         *chain(
@@ -191,26 +107,26 @@ def t1():
                 H_Y,
                 r"the noise $\Hof{\Y\given\x,\w}$, a mean of $-\log p$, is not "
                 "negative for classes",
-                NonNegative(NOISE),
+                Informations(((1, NOISE),)),
             ),
             le(
                 log_c,
                 rf"the gap is the divergence of ${P_Y}$ from equal probabilities",
-                NonNegative(Average(Y, None, "excess", "C")),
+                Informations(((1, Average(Y, None, "excess")),)),
             ),
         ),
         *chain(
-            EIG,
+            Let(EIG.tex, MI(SAMPLED, Y)),
             le(
-                H(W),
+                H(SAMPLED),
                 r"for $L$ samples in the place of $\w$: their entropy after the label "
                 "is not negative",
-                NonNegative(REMAINING),
+                Informations(((1, KNOWN),)),
             ),
             le(
                 log_l,
                 r"$L$ values have at most the entropy $\log L$",
-                NonNegative(Average(W, None, "excess", "L")),
+                Informations(((1, Average(SAMPLED, None, "excess")),)),
             ),
         ),
     ]
@@ -231,7 +147,7 @@ def t1():
             Mutant("swapped conditioning", 2, H_Y - ENTROPY_LEFT),
             Mutant("the noise not subtracted", 2, H_Y),
             Mutant("the divergence the other way round", 3, reverse),
-            Mutant("difference of the two entropies", 5, H_Y - H(W)),
+            Mutant("difference of the two entropies", 5, H_Y - H(SAMPLED)),
             Mutant("half of it is a cap", 6, HALF * log_c),
             Mutant("label entropy for information", forms, label_entropy),
             Mutant("expectation over one model's labels", forms, one_models_labels),

@@ -7,15 +7,11 @@ sequence of inputs, so that sets with repetitions are included.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-import sympy
 
 from companion.evidence.ch01.information_quantities import (
     CHAPTER,
     NOISE,
-    NonNegative,
     W,
     Y,
 )
@@ -27,10 +23,10 @@ from companion.proof import (
     HALF,
     MI,
     Check,
-    Const,
     Derivation,
     H,
     Independent,
+    Informations,
     Let,
     Mutant,
     Step,
@@ -40,34 +36,12 @@ from companion.proof import (
     le,
     scalar,
 )
-from companion.proof.algebra import Algebra
-from companion.proof.scalars import is_zero, substitute
 from fimlib import predictive
 from fimlib.blr import BayesianLinearRegression
 
-ONE = Const(sympy.Integer(1))
 EVALS = tuple(rf"\Yeval_{e}" for e in (1, 2, 3))
 REST = r"\Yeval_{2..\evalsize}"
 FRESH = Independent(Y, EVALS, W)
-
-
-@dataclass(frozen=True, eq=False)
-class Weighted:
-    """larger - smaller is a sum of positive multiples of mutual informations.
-
-    As `Informations`, with formulas of positive symbols for the multiples.
-    """
-
-    terms: tuple  # of (positive formula, MI formula)
-
-    def prove(self, smaller, larger, rules=()):
-        algebra = Algebra()
-        gap = algebra.scalar(larger) - algebra.scalar(smaller)
-        weights = [algebra.scalar(weight) for weight, _ in self.terms]
-        for weight, (_, term) in zip(weights, self.terms, strict=True):
-            gap -= weight * algebra.scalar(term)
-        gap = substitute(gap, [rule.apply(algebra) for rule in rules])
-        return all(w.is_positive for w in weights) and is_zero(gap)
 
 
 def others(e):
@@ -124,7 +98,7 @@ def t3():
             MI(one, Y),
             r"chain rule: more labels add $\MIof{"
             rf"{REST};\Y\given{one}}}\ge0$, whatever their number",
-            (Weighted(((ONE, MI(REST, Y, given=one)),)),),
+            (Informations(((1, MI(REST, Y, given=one)),)),),
         ),
         *chain(
             epig,
@@ -132,14 +106,14 @@ def t3():
                 jepig,
                 r"line 1 for every $e$; a mean of numbers is at most their bound "
                 r"(written out for three labels, $w_e>0$, $\sum_ew_e=1$)",
-                Weighted(tuple((w, MI(others(e), Y, given=e)) for w, e in pairs)),
+                Informations(tuple((w, MI(others(e), Y, given=e)) for w, e in pairs)),
             ),
             le(
                 MI(W, Y),
                 r"data processing: given $\W$ the labels are independent, and the gap "
                 r"is $\MIof{\W;\Y\given\Yevalset}\ge0$",
                 FRESH,
-                Weighted(((ONE, MI(W, Y, given=EVALS)),)),
+                Informations(((1, MI(W, Y, given=EVALS)),)),
             ),
         ),
         random_sets(),
@@ -153,7 +127,7 @@ def t3():
             ge(
                 MI(W, Y),
                 r"JEPIG would be $\Hof{\Y}$, more than EIG by the noise",
-                NonNegative(NOISE),
+                Informations(((1, NOISE),)),
             ),
         ),
     ]
@@ -231,7 +205,7 @@ def random_sets():
         Let(r"\simpleE{\text{sets}}\MIof{\Yevalset;\Y}", mean),
         "sets drawn from the distribution of EPIG: line 2 for each set, and each "
         "member of a set has that distribution (here two labels, two possible inputs)",
-        (Weighted(more),),
+        (Informations(more),),
     )
 
 

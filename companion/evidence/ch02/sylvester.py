@@ -14,6 +14,7 @@ from companion.proof import (
     Derivation,
     Det,
     Eye,
+    Invertible,
     Multiplicative,
     Mutant,
     Step,
@@ -52,7 +53,8 @@ def t8():
     upper = block([i_m, -a], [Zero("N", "M"), i_n + b * a])
     lower = block([i_m, Zero("M", "N")], [b, i_n])
     other = block([i_m + a * b, -a], [Zero("N", "M"), i_n])
-    p, u, v = Sym("P", "D", "D"), Sym("U", "D", K), Sym("V", K, "D")
+    p = Sym("P", "D", "D", "invertible")
+    u, v = Sym("U", "D", K), Sym("V", K, "D")
     i_k = Eye(K)
     steps = [
         Step(whole, "=", lower * upper, "multiply out"),
@@ -93,6 +95,7 @@ def t8():
             "=",
             p.I - p.I * u * (i_k + v * p.I * u).I * v * p.I,
             "Woodbury: both sides times $P+UV$ give $I_D$",
+            (Invertible(p + u * v), Invertible(i_k + v * p.I * u)),
         ),
         explicit_sylvester(),
     ]

@@ -29,7 +29,7 @@ from companion.evidence.generic import (
     slope,
 )
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.proof import Check, Derivation, Mutant, Step
+from companion.proof import Check, Derivation, Invertible, Mutant, Step
 from fimlib import fisher
 
 
@@ -138,6 +138,7 @@ def shared_noise():
         2 / (1 + rho),
         r"two measurements of one number with noise of variance 1 and correlation "
         r"$\rho$: not the sum $1+1$, unless $\rho=0$",
+        (Invertible(rho - 1),),
         tex=(r"\HofHessian{\D\given\w}", r"\tfrac2{1+\rho}"),
     )
 

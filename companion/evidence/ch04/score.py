@@ -38,6 +38,7 @@ from companion.proof import (
     Mutant,
     Step,
     Sym,
+    centred,
     chain,
     eq,
 )
@@ -46,18 +47,8 @@ from fimlib import fisher
 from fimlib.families import Bernoulli, Categorical, GaussianMeanLogSd, Poisson
 
 
-def sums_to_zero(cols):
-    """Random derivatives (C, cols) of probabilities, which sum to one."""
-
-    def make(world):
-        x = world.rng.standard_normal((world.size(C), world.size(cols)))
-        return x - x.mean(0)
-
-    return make
-
-
-G = Sym("G", C, "D", make=sums_to_zero("D"))
-B = Sym("b", C, make=sums_to_zero(1))
+G = centred("G", ONES, "D")
+B = centred("b", ONES)
 U = Sym("v", "D")
 STACK = Let(r"\HofJacobianDataShort", -(PI.I * G))
 MEAN = Let(rf"\simpleE{{\y}}{ROW}", ONES.T * PI * STACK)

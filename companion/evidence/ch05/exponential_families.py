@@ -31,7 +31,11 @@ from companion.proof import (
     Step,
     Sym,
     derivative,
+    diagonal,
+    ones,
+    probabilities,
     scalar,
+    solution,
 )
 from companion.proof.calculus import at_zero_of
 from companion.proof.formula import Zero
@@ -62,28 +66,25 @@ def along(move):
 
 
 # A family with n labels: their probabilities, and T(y) stacked.
-ONES = Sym(r"\mathbf 1", "n", make=lambda world: np.ones(world.size("n")))
-PROBS = Sym("p", "n", make=lambda world: simplex(world))
-PI = Sym(r"\Pi", "n", "n", "pd", make=lambda world: np.diag(simplex(world)))
+ONES = ones(r"\mathbf 1", "n")
+PROBS = probabilities("p", ONES)
+PI = diagonal(r"\Pi", PROBS)
 SUFFICIENT = Sym("T", "n", C)
-ROW_A = Sym(r"\nabla A", 1, C, make=lambda world: label_moments(world)[0])
-CURVATURE = Sym(r"\nabla^2\!A", C, C, "psd", make=lambda w: label_moments(w)[1])
+# The probabilities sum to one, differentiated once and twice.
+ROW_A = solution(
+    r"\nabla A",
+    lambda row: ONES.T * PI * (SUFFICIENT - ONES * row),
+    PROBS.T * SUFFICIENT,
+)
 CENTRED = SUFFICIENT - ONES * ROW_A
+CURVATURE = solution(
+    r"\nabla^2\!A",
+    lambda bend: CENTRED.T * PI * CENTRED - ONES.T * PI * ONES * bend,
+    CENTRED.T * PI * CENTRED,
+)
 SIMPLEX = (Given(PI * ONES, PROBS), Given(ONES.T * PROBS, ONE))
 ONCE = Given(ONES.T * PI * CENTRED, Zero(1, C))
 TWICE = Given(CENTRED.T * PI * CENTRED - ONES.T * PI * ONES * CURVATURE, Zero(C, C))
-
-
-def simplex(world):
-    return world.memo("simplex", lambda rng: rng.dirichlet(np.ones(world.size("n"))))
-
-
-def label_moments(world):
-    """Mean (1, C) and covariance (C, C) of T(y)."""
-    p, stack = simplex(world)[:, None], world.draw(SUFFICIENT)
-    mean = p.T @ stack
-    return mean, stack.T @ (p * stack) - mean.T @ mean
-
 
 BEND = bend(along(LINE * JAC * V + HALF * LINE * LINE * Q))
 

@@ -27,7 +27,7 @@ from companion.evidence.ch05.exponential_families import (
 from companion.evidence.ch06.eig import TIGHT, C, dense
 from companion.evidence.draws import gap, pd_matrix
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.proof import Check, Derivation, Mutant, Step, Sym
+from companion.proof import Check, Derivation, Mutant, Positive, Step, Sym
 from fimlib import families, fisher
 from fimlib.families import Bernoulli
 
@@ -122,6 +122,7 @@ def t18():
             parts,
             r"probit, $\pof{1}=\Phi(\eta)$, with $h_1=\varphi/\Phi$ and "
             r"$h_0=\varphi/(1-\Phi)$: $\y=1$, $\y=0$, and their mean",
+            (Positive(1 - sympy.Symbol("Phi", positive=True)),),
             tex=(
                 r"\big(\HofHessian{1},\,\HofHessian{0},\,F\big)",
                 r"\big(h_1(h_1+\eta),\,h_0(h_0-\eta),\,h_0h_1\big)",

@@ -21,6 +21,7 @@ from companion.proof import (
     MONTE_CARLO,
     Check,
     Congruences,
+    Const,
     Derivation,
     Det,
     Eye,
@@ -28,12 +29,15 @@ from companion.proof import (
     Let,
     Multiplicative,
     Mutant,
+    Positive,
     Step,
     Sylvester,
     Sym,
     chain,
+    columns_of,
     eq,
     logdet,
+    ones,
 )
 from fimlib import information, selection, similarity
 from fimlib.fisher import FisherRoots
@@ -43,34 +47,13 @@ from fimlib.posterior import GaussianPosterior
 POINTS = ((2.0, 0.0), (-1.9, 0.0), (0.0, 1.0))
 SHARE = 15.21 / 20.21
 I_N = Eye(N)
+HALF_ROOT = Const(1 / sympy.sqrt(2))
 
 
-def unit_rows(width):
-    """A symbol U whose rows have length one."""
-
-    def make(world):
-        rows = world.rng.standard_normal((world.size(N), world.size(width)))
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-    return Sym("U", N, width, make=make)
-
-
-def augmented(world):
-    """[1, U] / sqrt 2."""
-    rows = world.draw(UNIT)
-    return np.column_stack([np.ones(len(rows)), rows]) / np.sqrt(2)
-
-
-UNIT = unit_rows("D")
-ONES = Sym(r"\mathbf 1", N, make=lambda world: np.ones(world.size(N)))
-AUGMENTED = Sym("V", N, "D+1", make=augmented)
-LENGTHS = Sym(
-    r"\Delta",
-    N,
-    N,
-    "pd",
-    make=lambda world: np.diag(np.exp(world.rng.uniform(-1, 1, world.size(N)))),
-)
+UNIT = Sym("U", N, "D")
+ONES = ones(r"\mathbf 1", N)
+AUGMENTED = columns_of("V", HALF_ROOT * ONES, HALF_ROOT * UNIT)
+LENGTHS = Sym(r"\Delta", N, N, "pd")
 GRAM = HALF * ONES * ONES.T + HALF * UNIT * UNIT.T
 SIMILAR = Let(r"\tfrac12(\mathbf 1\mathbf 1^\top+U U^\top)", GRAM)
 
@@ -108,7 +91,7 @@ def t33():
     to_span = g.T * (Eye("n+m") - projector) * g
     to_point = (g - chosen.T * w).T * (g - chosen.T * w)
     share, flat, square = counterexample()
-    unit = unit_rows(f"{N}+n")  # independent rows
+    unit = Sym("U", N, f"{N}+n")
     kernel = (LENGTHS * unit) * (LENGTHS * unit).T
     steps = [
         *chain(
@@ -117,6 +100,7 @@ def t33():
                 to_span * Det(s_b),
                 r"one more gradient, $\Pi_B=B^\top S_B^{-1}B$: the volume grows by the "
                 "squared distance to the span",
+                Positive(s_b),
                 *rules,
             ),
         ),
@@ -126,7 +110,7 @@ def t33():
             to_point,
             r"no point $B^\top w$ of the span is closer, no chosen gradient in "
             "particular",
-            (Congruences(((chosen * g - s_b * w, s_b.I),)),),
+            (Positive(s_b), Congruences(((chosen * g - s_b * w, s_b.I),))),
         ),
         share,
         flat,
@@ -137,12 +121,12 @@ def t33():
             2 * logdet(LENGTHS) + logdet(unit * unit.T),
             r"gradients $\Delta U$ with unit rows in $U$: $\log\det S$ counts every "
             "length, a cosine none",
-            (Multiplicative(LENGTHS, unit * unit.T, LENGTHS),),
+            (Positive(unit * unit.T), Multiplicative(LENGTHS, unit * unit.T, LENGTHS)),
         ),
         Step(
             logdet(I_N + SIMILAR),
             "=",
-            logdet(Eye("D+1") + AUGMENTED.T * AUGMENTED),
+            logdet(Eye("1+D") + AUGMENTED.T * AUGMENTED),
             r"$\frac12(1+\cos)$ is the Gram matrix of $V=[1,U]/\sqrt2$: twice an EIG "
             "under $P=I_{D+1}$, {prf:ref}`thm-sim-duality`",
             (

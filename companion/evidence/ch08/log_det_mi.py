@@ -20,11 +20,13 @@ from companion.proof import (
     BlockProduct,
     Check,
     Derivation,
+    Equal,
     Eye,
     Given,
     Let,
     Multiplicative,
     Mutant,
+    Positive,
     Scaled,
     Step,
     Sym,
@@ -34,6 +36,7 @@ from companion.proof import (
     chain,
     eq,
     logdet,
+    orthonormal_rows,
     scalar,
 )
 from companion.proof.rules import identity
@@ -57,16 +60,6 @@ def schur(a, cross, e, cross_t):
     lower = block([rest, Zero(size, other)], [cross_t, e])
     rules = BlockProduct(whole, upper, lower), Triangular(upper), Triangular(lower)
     return whole, rules
-
-
-def orthonormal(size, name):
-    """`make` for (size, D) orthonormal rows; two of them share no direction."""
-
-    def make(world):
-        count, width = world.size(size), world.size(f"{K}+{E}+n")
-        return np.linalg.qr(world.rng.standard_normal((width, count)))[0].T
-
-    return Sym(name, size, f"{K}+{E}+n", make=make)
 
 
 @claim(
@@ -109,6 +102,7 @@ def t34():
     cross = Let(r"\tilde S_{A E}", R_A * P.I * R_E.T)
     cross_t = Let(r"\tilde S_{E A}", R_E * P.I * R_A.T)
     jepig = HALF * logdet(I_K + S_A / LAM) - HALF * logdet(after)
+    same = Equal(rest, LAM * after)
     steps = [
         Step(
             LAM * after,
@@ -122,6 +116,7 @@ def t34():
                 HALF * logdet(a) - HALF * logdet(rest),
                 r"{eq}`eq-epig-jepig`, $P=\lambda I$, and $\lambda^{\batchvar}$ "
                 r"cancels: LogDetMI, with ½ and $\lambda$",
+                same,
                 Scaled(LAM, after),
                 Scaled(1 / LAM, a),
             ),
@@ -131,7 +126,7 @@ def t34():
             "=",
             logdet(rest),
             "block determinant (Schur complement): line 2 is symmetric in the two sets",
-            rules,
+            (same, *rules),
         ),
         Step(
             I_K + R_A * (P + R_E.T * R_E).I * R_A.T,
@@ -186,8 +181,9 @@ def t34():
 
 def angles_alone(sign=-1):
     """λ = 0, ranks that add: R = L Q with orthonormal Q; every L drops out."""
-    q_a, q_e = orthonormal(K, "Q_A"), orthonormal(E, "Q_E")
-    l_a, l_e = Sym("L_A", K, K), Sym("L_E", E, E)
+    width = f"{K}+{E}+n"
+    q_a, q_e = (orthonormal_rows(f"Q_{s}", n, width) for s, n in (("A", K), ("E", E)))
+    l_a, l_e = (Sym(f"L_{s}", n, n, "invertible") for s, n in (("A", K), ("E", E)))
     r_a, r_e = l_a * q_a, l_e * q_e
     s_a, s_e = Let("S_A", r_a * r_a.T), Let("S_E", r_e * r_e.T)
     s_ae, s_ea = Let("S_{A E}", r_a * r_e.T), Let("S_{E A}", r_e * r_a.T)
@@ -200,6 +196,8 @@ def angles_alone(sign=-1):
         r"and mixtures, $L$, are gone, and the singular values of $C=Q_AQ_E^\top$ are "
         r"the $\cos\varphi_i$",
         (
+            Positive(s_a - s_ae * s_e.I * s_ea),
+            Positive(I_K - cosines * cosines.T),
             Given(q_a * q_a.T, I_K),
             Given(q_e * q_e.T, I_E),
             Multiplicative(l_a, I_K - cosines * cosines.T, l_a.T),

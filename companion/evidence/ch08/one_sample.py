@@ -39,6 +39,7 @@ from companion.proof import (
     Mean,
     Multiplicative,
     Mutant,
+    Positive,
     Step,
     Sym,
     Tr,
@@ -84,6 +85,7 @@ EXAMPLE = (0.6, 0.3, 0.1)
 )
 def t31():
     factor = I_C - V * V.T * LAMBDA / KAPPA
+    uncertain = Positive(KAPPA)  # p_y < 1
     jac = Sym("J", C, "D")
     # More parameters than classes, so that the rows can be independent.
     last = Sym("J", C, f"{C}+n")
@@ -139,7 +141,7 @@ def t31():
             KAPPA * LAMBDA,
             r"Cauchy-Schwarz: the gap is $\kappa\,W^\top\Lambda W$, "
             r"$W=I-vv^\top\Lambda/\kappa$",
-            (*SOFTMAX, Congruences(((factor, KAPPA * LAMBDA),))),
+            (*SOFTMAX, uncertain, Congruences(((factor, KAPPA * LAMBDA),))),
         ),
         *chain(
             V.T * (LAMBDA - G_Y * G_Y.T) * V,
@@ -154,7 +156,11 @@ def t31():
             "<=",
             KAPPA * (jac.T * LAMBDA * jac),
             "line 7 after any Jacobian",
-            (*SOFTMAX, Congruences(((factor * jac, KAPPA * LAMBDA),))),
+            (
+                *SOFTMAX,
+                uncertain,
+                Congruences(((factor * jac, KAPPA * LAMBDA),)),
+            ),
         ),
         Step(
             last * (last.T * (last * last.T).I * V),
@@ -162,6 +168,7 @@ def t31():
             V,
             "independent rows: some direction of the parameters maps to $v$, so that "
             "line 8 stands",
+            (Positive(last * last.T),),
         ),
         *lost_only_if(),
         *chain(

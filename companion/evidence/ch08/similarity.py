@@ -28,6 +28,7 @@ from companion.proof import (
     eq,
     logdet,
     scalar,
+    signs,
 )
 from fimlib import information, similarity
 
@@ -38,12 +39,7 @@ S = Let("S", ROWS * ROWS.T)
 I_N = Eye(N)
 
 
-def signs(world):
-    count = world.size(N)
-    return np.diag(world.rng.choice((-1.0, 1.0), count))
-
-
-FLIP = Sym(r"\Delta", N, N, make=signs)
+FLIP = signs(r"\Delta", N)
 FLIPPED = FLIP * ROWS
 
 

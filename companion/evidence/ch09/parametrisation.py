@@ -56,10 +56,9 @@ from fimlib.posterior import GaussianPosterior
     labels=("thm-lens-parameters", "eq-lens-parameters"),
 )
 def t46():
-    b, n = Sym("B", "D", "D"), Sym("N", "D", "D")
+    b, n, grads = (Sym(name, "D", "D", "invertible") for name in "BNG")
     root = R * b.I
     precision = b.I.T * P * b.I
-    grads = Sym("G", "D", "D")
     lam = scalar(r"\lambda")
     steps = [
         Step(

@@ -29,6 +29,7 @@ from companion.proof import (
     logdet,
     scalar,
 )
+from companion.proof import ones as vector_of_ones
 from fimlib.figures.fig4 import tables
 
 CHAPTER = "11-figure-4"
@@ -67,7 +68,7 @@ CHAPTER = "11-figure-4"
 )
 def t40():
     uniform, white, black = sympy.symbols("u w b", positive=True)
-    outputs, ones, label = Sym("f", "L"), Sym("u", "L"), scalar("y")
+    outputs, ones, label = Sym("f", "L"), vector_of_ones("u", "L"), scalar("y")
     members = ones.T * ones
     mean = ones.T * outputs / members
     centre = Eye("L") - ones * ones.T / members
