@@ -66,7 +66,7 @@ def _eliminate(rows, size):
         rows[k] = rows[k] / rows[k, k]
         for i in range(size):
             if i != k:
-                rows[i] = rows[i] - rows[i, k] * rows[k]
+                rows[i] = rows[i] - rows[k] * rows[i, k]
     return sign, pivots
 
 

@@ -137,7 +137,7 @@ class Instance:
             return self._around_psd(centre, sym.kind)
         kind = "symmetric" if sym.symmetric else "any"
         noise = [self.of_kind(kind, shape) for _ in range(OUTCOMES)]
-        middle = sum(w * n for w, n in zip(self.weights, noise, strict=True))
+        middle = sum(n * w for w, n in zip(self.weights, noise, strict=True))
         return [centre + n - middle for n in noise]
 
     def _around_psd(self, centre, kind):
@@ -146,7 +146,7 @@ class Instance:
         shares = [self.of_kind(kind, (size, size)) for _ in range(OUTCOMES)]
         if kind == "psd":  # so that the mean of the shares is definite
             shares[-1] = self.pd(size)
-        mean = sum(w * z for w, z in zip(self.weights, shares, strict=True))
+        mean = sum(z * w for w, z in zip(self.weights, shares, strict=True))
         unroot = arrays.inverse(arrays.root(mean)[0])
         outer = arrays.root(centre)[0] @ unroot
         return [outer @ z @ outer.T for z in shares]

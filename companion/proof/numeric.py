@@ -102,7 +102,7 @@ def _product(factors, world):
         out, rows = (x, e.shape[0]) if out is None else (out @ x, rows)
         if rows == 1 and e.shape[1] == 1:
             coefficient, out = coefficient * out.item(), None
-    return coefficient if out is None else coefficient * out
+    return coefficient if out is None else out * coefficient  # arrays first
 
 
 def _mean(arg, world):
@@ -111,7 +111,7 @@ def _mean(arg, world):
     total = 0
     for outcome in range(OUTCOMES):
         world.outcome = outcome
-        total = total + world.weights[outcome] * value(arg, world)
+        total = total + value(arg, world) * world.weights[outcome]
     world.outcome = 0
     return total
 

@@ -205,7 +205,7 @@ def orthonormal(rng, shape, exact):
     rows = as_numbers(rng.standard_normal(shape), exact=exact)
     for i, row in enumerate(rows):
         for other in rows[:i]:
-            row = row - (row @ other) * other
+            row = row - other * (row @ other)
         rows[i] = row / (row @ row) ** 0.5
     return rows
 
