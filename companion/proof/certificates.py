@@ -209,7 +209,9 @@ class TraceProducts(Certificate):
         for weight, m, n in self.parts:
             if m.shape != n.shape:
                 raise TypeError(f"{m.shape} and {n.shape} differ")
-            if not (positive_number(weight) and algebra.is_psd(m) and algebra.is_psd(n)):
+            if not (
+                positive_number(weight) and algebra.is_psd(m) and algebra.is_psd(n)
+            ):
                 return False
             gap -= sympy.sympify(weight) * algebra.scalar(f.Tr(m * n))
         return algebra.is_zero(gap)

@@ -259,8 +259,7 @@ class Kinds(Letters):
             ((word, c),) = poly.items()
             return self.positive(c) and self._word_det_positive(word)
         return any(
-            self._one_plus(p) or self._multiple(p)
-            for p in (poly, self.transpose(poly))
+            self._one_plus(p) or self._multiple(p) for p in (poly, self.transpose(poly))
         )
 
     def _multiple(self, poly):

@@ -183,7 +183,10 @@ def words_of(reason):
         return [rf"${one}\perp {other}{bar}$"]
     if name in ("Positive", "Invertible"):
         scalar = reason.formula.shape == f.SCALAR
-        signs = {"Positive": (r"\succ0$", ">0$"), "Invertible": ("$ invertible", r"\ne0$")}
+        signs = {
+            "Positive": (r"\succ0$", ">0$"),
+            "Invertible": ("$ invertible", r"\ne0$"),
+        }
         return [f"${tex(reason.formula)}{signs[name][scalar]}"]
     return []
 

@@ -83,7 +83,9 @@ class Gaussian:
         new = old.copy()
         cross = np.zeros((len(a), len(b)))
         if c:
-            cross = self.block(a, c) @ np.linalg.solve(self.block(c, c), self.block(c, b))
+            cross = self.block(a, c) @ np.linalg.solve(
+                self.block(c, c), self.block(c, b)
+            )
         new[: len(a), len(a) : len(a) + len(b)] = cross
         new[len(a) : len(a) + len(b), : len(a)] = cross.T
         slope = np.linalg.solve(old, self.block(core, rest)).T

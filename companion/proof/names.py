@@ -46,7 +46,9 @@ def _claim(owners, name, owner):
 
 def check_scalar(e):
     """Raise unless e is a real number, exactly written, of real symbols."""
-    if not isinstance(e, sympy.Expr) or e.has(sympy.nan, sympy.oo, -sympy.oo, sympy.zoo):
+    if not isinstance(e, sympy.Expr) or e.has(
+        sympy.nan, sympy.oo, -sympy.oo, sympy.zoo
+    ):
         raise Unclear(f"{e} is no number")
     if e.has(sympy.Float):
         raise Unclear(f"{e} is rounded; write it exactly")

@@ -192,6 +192,8 @@ def describe(world):
 
 
 def short(x):
-    return f"{float(x):.4g}" if np.ndim(x) == 0 else np.array2string(
-        np.asarray(x, dtype=float), precision=3
+    return (
+        f"{float(x):.4g}"
+        if np.ndim(x) == 0
+        else np.array2string(np.asarray(x, dtype=float), precision=3)
     )

@@ -153,7 +153,7 @@ def draw_point(symbols, rng, regime, steep=False):
     return {s: draw_number(s, rng, regime, steep) for s in symbols}
 
 
-class compiled:  # noqa: N801 - used as a function
+class compiled:
     """Numbers for a tuple of expressions at a point; ValueError if one is none."""
 
     def __init__(self, expressions):

@@ -19,7 +19,7 @@ from companion.proof.words import add, dimension, scale
 
 
 class Rule:
-    """What a step cites beside a certificate. Its subclasses are the rules there are."""
+    """What a step cites beside a certificate; its subclasses are all there are."""
 
     def apply(self, algebra):
         """Tell the algebra; return (atom, value) where the one is the other."""

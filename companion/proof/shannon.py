@@ -78,7 +78,9 @@ class Combination(Formula):
     def evaluate(self, world):
         total = 0.0
         for term in self.definition.terms:
-            sign, inner = (1, term) if isinstance(term, Entropy) else (-1, term.factors[1])
+            sign, inner = (
+                (1, term) if isinstance(term, Entropy) else (-1, term.factors[1])
+            )
             total += sign * inner.evaluate(world)
         return total
 

@@ -2,7 +2,8 @@
 
 A `Step` is lhs, relation, rhs and a reason. It is decided twice: by an exact procedure
 (normal forms in all dimensions, a certificate, or sympy on explicit matrices), and on
-random instances of all that its symbols may be. It holds only if the procedure proves it and no instance contradicts.
+random instances of all that its symbols may be. It holds only if the procedure proves
+it and no instance contradicts.
 A `Check` is evidence by numbers about a public function of fimlib. A `Mutant` is a
 wrong version of either; it is rejected if the same machinery shows it false.
 """
@@ -19,11 +20,11 @@ import sympy
 
 from companion.proof import formula as f
 from companion.proof.expressions import check_conditions, identical, pairs_of
+from companion.proof.latex import declared_of, definitions_of, premises_of
 from companion.proof.names import check_names
 from companion.proof.numeric import compare
 from companion.proof.points import counterexample
 from companion.proof.reasons import check_kinds, check_reasons
-from companion.proof.latex import declared_of, definitions_of, premises_of
 from companion.proof.rules import Given, Premise, Rule, blocks_equal, prepared
 from companion.proof.words import add, scale
 

@@ -100,7 +100,11 @@ def t2():
                 r"$-\log\pof{\w}$ has the mean $\Hof{\W}$ also under "
                 rf"${P_Y}\,{POSTERIOR}$",
             ),
-            ge(ZERO, "Gibbs; and so for every single label", Informations(((1, surprise),))),
+            ge(
+                ZERO,
+                "Gibbs; and so for every single label",
+                Informations(((1, surprise),)),
+            ),
         ),
     ]
     linear, wrong = linear_steps()

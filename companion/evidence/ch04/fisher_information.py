@@ -6,7 +6,6 @@ import numpy as np
 import sympy
 import torch
 
-from companion.evidence.ch01.information_gain import Calculus
 from companion.evidence.ch04.label_network import (
     CLASSES,
     at_label,
@@ -21,6 +20,7 @@ from companion.evidence.draws import gap, z_score
 from companion.evidence.ledger import HOLDS, claim
 from companion.proof import (
     MONTE_CARLO,
+    Calculus,
     Check,
     Derivation,
     Mean,

@@ -25,7 +25,7 @@ from companion.evidence.ch04.score_families import (
     uniform_lines,
 )
 from companion.evidence.ch05.softmax import ONE, ONES, PI, PROBS
-from companion.evidence.ch06.eig import TIGHT, C, dense
+from companion.evidence.ch06.eig import TIGHT, dense
 from companion.evidence.draws import gap
 from companion.evidence.ledger import CONDITIONS, claim
 from companion.proof import (
@@ -45,7 +45,6 @@ from companion.proof import (
 from companion.proof.formula import Zero
 from fimlib import fisher
 from fimlib.families import Bernoulli, Categorical, GaussianMeanLogSd, Poisson
-
 
 G = centred("G", ONES, "D")
 B = centred("b", ONES)

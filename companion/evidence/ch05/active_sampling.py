@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from scipy.stats import norm
 
-from companion.evidence.ch01.information_gain import Calculus
 from companion.evidence.ch05.coin import (
     REST,
     K,
@@ -35,6 +34,7 @@ from companion.evidence.draws import gap, log_det
 from companion.evidence.ledger import CORRECTED, claim
 from companion.proof import (
     HALF,
+    Calculus,
     Check,
     Derivation,
     Eye,

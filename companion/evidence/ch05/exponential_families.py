@@ -6,7 +6,6 @@ outputs, Lambda the Hessian of A, q_k = v' grad^2 f_k v the bend of output k alo
 
 from __future__ import annotations
 
-import numpy as np
 import sympy
 import torch
 from torch import nn
