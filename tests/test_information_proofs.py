@@ -5,13 +5,7 @@ import pytest
 import sympy
 
 from companion.evidence.ch01.information_gain import beta_entropy, beta_mean
-from companion.evidence.ch01.information_quantities import (
-    EIG,
-    H_Y,
-    SAMPLED,
-    W,
-    Y,
-)
+from companion.evidence.ch01.information_quantities import EIG, H_Y
 from companion.evidence.ch01.label_tables import (
     conditional,
     information,
@@ -19,6 +13,8 @@ from companion.evidence.ch01.label_tables import (
     tables,
 )
 from companion.evidence.ch01.predictive_quantities import EVALS
+from companion.evidence.notation import LABEL as Y
+from companion.evidence.notation import SAMPLED, W
 from companion.proof import (
     HALF,
     MI,

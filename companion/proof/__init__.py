@@ -1,6 +1,10 @@
-"""The checking engine: formulas, steps with reasons, decision procedures, mutants."""
+"""The checking engine: formulas, steps with reasons, decision procedures, mutants.
+
+`from companion.proof import *` brings what a derivation in a cell is written with.
+"""
 
 from companion.proof.calculus import Concave, derivative
+from companion.proof.cell import NotDerived, derive
 from companion.proof.certificates import Congruences, Grows, Spectral, TraceProducts
 from companion.proof.formula import (
     HALF,
@@ -18,6 +22,7 @@ from companion.proof.formula import (
     logdet,
     scalar,
 )
+from companion.proof.mutants import Mutant
 from companion.proof.rules import (
     BlockProduct,
     Equal,
@@ -54,6 +59,7 @@ from companion.proof.shannon import (
 from companion.proof.steps import (
     ALL,
     CALCULUS,
+    DEFINITION,
     GENERIC,
     KINDS,
     MONTE_CARLO,
@@ -62,7 +68,6 @@ from companion.proof.steps import (
     Calculus,
     Check,
     Derivation,
-    Mutant,
     NotRecorded,
     Report,
     Step,
@@ -74,3 +79,76 @@ from companion.proof.steps import (
     le,
     run,
 )
+
+__all__ = [
+    "ALL",
+    "CALCULUS",
+    "DEFINITION",
+    "GENERIC",
+    "HALF",
+    "KINDS",
+    "MI",
+    "MONTE_CARLO",
+    "NUMERIC",
+    "RECORDED",
+    "Average",
+    "Block",
+    "BlockProduct",
+    "Calculus",
+    "Check",
+    "Concave",
+    "Congruences",
+    "Const",
+    "Derivation",
+    "Det",
+    "Equal",
+    "Eye",
+    "Given",
+    "Grows",
+    "H",
+    "Independent",
+    "Informations",
+    "Invertible",
+    "Let",
+    "Log",
+    "LogStates",
+    "Mean",
+    "Multiplicative",
+    "Mutant",
+    "NotRecorded",
+    "Positive",
+    "Report",
+    "Scaled",
+    "Spectral",
+    "Step",
+    "Sylvester",
+    "Sym",
+    "Tr",
+    "TraceProducts",
+    "Triangular",
+    "Zero",
+    "block",
+    "centred",
+    "chain",
+    "columns_of",
+    "derivative",
+    "derive",
+    "diagonal",
+    "discrete",
+    "eq",
+    "equal",
+    "ge",
+    "generator",
+    "le",
+    "logdet",
+    "one_hot",
+    "ones",
+    "orthonormal_rows",
+    "probabilities",
+    "rows_of",
+    "run",
+    "scalar",
+    "signs",
+    "slack",
+    "solution",
+]

@@ -18,6 +18,7 @@ import sympy
 
 from companion.proof import formula as f
 from companion.proof.kinds import Kinds, remembered
+from companion.proof.render import tex
 from companion.proof.scalars import is_zero, split_logs, substitute
 from companion.proof.words import (
     add,
@@ -149,7 +150,7 @@ class Algebra(Kinds):
 
     def _inverse(self, e):
         if not self.is_invertible(e.arg):
-            raise Undefined("an inverse of what is not proved to be invertible")
+            raise Undefined(f"{tex(e.arg)} is not proved to be invertible")
         poly = self.matrix(e.arg)
         if len(poly) == 1:
             ((word, c),) = poly.items()
@@ -193,7 +194,7 @@ class Algebra(Kinds):
             case f.Add():
                 return sum((self.scalar(t) for t in e.terms), sympy.Integer(0))
             case f.Inv():
-                return self._reciprocal(self.scalar(e.arg))
+                return self._reciprocal(e.arg)
             case f.Log():
                 return self._log(e.arg)
             case f.Tr():
@@ -211,9 +212,10 @@ class Algebra(Kinds):
                 return self._trace_value(self.matrix(e), 1)
         return e.lower(self)  # a leaf that another module adds
 
-    def _reciprocal(self, value):
+    def _reciprocal(self, arg):
+        value = self.scalar(arg)
         if not self.nonzero(value):
-            raise Undefined(f"division by {value}, which is not proved to be nonzero")
+            raise Undefined(f"{tex(arg)} is not proved to be nonzero")
         return 1 / value
 
     def _log(self, arg):
@@ -224,7 +226,7 @@ class Algebra(Kinds):
             and self.det_is_positive(arg.arg)
         )
         if not proved:
-            raise Undefined("a logarithm of what is not proved to be positive")
+            raise Undefined(f"{tex(arg)} is not proved to be positive")
         return sympy.log(value)
 
     def atom(self, kind, key, sign=None):

@@ -307,6 +307,15 @@ class Block(Formula):
         return (size, size)
 
 
+class Leaf(Formula):
+    """A scalar with a name of its own (`tex`), which another module adds.
+
+    It gives its normal form, `lower(algebra)`, and its value, `evaluate(world)`.
+    """
+
+    shape = SCALAR
+
+
 def logdet(arg):
     """log det of a square formula (for a scalar: its log)."""
     return Log(arg if arg.shape == SCALAR else Det(arg))

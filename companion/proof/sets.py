@@ -14,8 +14,8 @@ import sympy
 
 from companion.proof import formula as f
 from companion.proof.formula import Sym
-from companion.proof.latex import tex as latex
 from companion.proof.numeric import as_numbers, value
+from companion.proof.render import tex as latex
 from companion.proof.words import dimension
 
 ONE = f.Const(sympy.Integer(1))

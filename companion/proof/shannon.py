@@ -17,7 +17,7 @@ import sympy
 
 from companion.proof import laws
 from companion.proof.certificates import Certificate
-from companion.proof.formula import SCALAR, Add, Formula, as_formula
+from companion.proof.formula import SCALAR, Add, Formula, Leaf, as_formula
 from companion.proof.rules import Premise, prepared
 
 ROOT = r"\W"
@@ -67,10 +67,8 @@ def _tex(part):
     return ",".join([part] if isinstance(part, str) else part)
 
 
-class Combination(Formula):
+class Combination(Leaf):
     """A combination of joint entropies; `nonnegative` says whether it is that."""
-
-    shape = SCALAR
 
     def lower(self, algebra):
         return algebra.scalar(self.definition)
@@ -156,11 +154,10 @@ def MI(one, other, given=()):
 
 
 @dataclass(frozen=True, eq=False)
-class LogStates(Formula):
+class LogStates(Leaf):
     """log of the number of values of the variables declared with this `count`."""
 
     count: str
-    shape = SCALAR
     tables_only = True
 
     @property
@@ -176,7 +173,7 @@ class LogStates(Formula):
 
 
 @dataclass(frozen=True, eq=False)
-class Average(Formula):
+class Average(Leaf):
     """Mean over `given` of what `kind` makes of the distribution p(part | given).
 
     "entropy": its entropy; "gain": its divergence KL from p(part); "loss": that of
@@ -187,7 +184,6 @@ class Average(Formula):
     part: str
     given: str | None
     kind: str
-    shape = SCALAR
 
     def __post_init__(self):
         if self.kind not in ("entropy", "gain", "loss", "excess"):

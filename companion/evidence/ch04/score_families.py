@@ -1,12 +1,10 @@
 """Gradient and Hessian of -log p in the mean over all labels, family by family: T15."""
 
-from __future__ import annotations
-
 import functools
 
 import sympy
 
-from companion.evidence.ch04.observed_information import HESSIAN, OUTER, ROW
+from companion.evidence.notation import HESSIAN, OUTER, ROW
 from companion.proof import Calculus, Positive
 
 THETA = sympy.Symbol("theta", positive=True)
@@ -117,12 +115,12 @@ def moments(theta, log_p, mean):
 
 
 def family_line(name):
-    """The step (E H', E H'^T H', E H'') = (0, F, F), and its rhs with -F at the end."""
+    """The step (E H', E H'^T H', E H'') = (0, F, F)."""
     family, words, tex, *positive = FAMILIES[name]
     theta, log_p, mean, fim = family()
     fim = sympy.Matrix(fim)
     zero = sympy.zeros(len(theta), 1)
-    step = Calculus(
+    return Calculus(
         moments(theta, log_p, mean),
         "=",
         sympy.Matrix.hstack(zero, fim, fim),
@@ -130,7 +128,6 @@ def family_line(name):
         tuple(map(Positive, positive)),
         tex=(THREE, rf"(0,\,F,\,F),\quad F={tex}"),
     )
-    return step, sympy.Matrix.hstack(zero, fim, -fim)
 
 
 def uniform_lines(regular=-1):
