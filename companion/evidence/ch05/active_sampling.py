@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from scipy.stats import norm
 
-from companion.evidence.ch01.information_gain import Calculus
 from companion.evidence.ch05.coin import *
 from companion.evidence.ch05.glm import linear_models
 from companion.evidence.draws import *

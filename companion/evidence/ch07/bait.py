@@ -32,7 +32,7 @@ def t28():
     count, s2 = scalar("E"), scalar(r"\sigma^2")
     x = Sym(r"\x", "D")
     added = M + V.T * V
-    removed = Sym(r"\bar M", "D", "D", "pd")  # M + V'V, from which V is taken back
+    removed = Let(r"\bar M", M + V.T * V)  # from which V is taken back
     block = V * M.I * V.T
     steps = [
         same(
@@ -59,6 +59,7 @@ def t28():
             removed.I + removed.I * V.T * (I_R - V * removed.I * V.T).I * V * removed.I,
             (removed - V.T * V).I,
             "a backward step takes the point out again",
+            Equal(I_R - V * removed.I * V.T, (I_R + block).I),
         ),
     ]
     linear, ratio, trace, model = (

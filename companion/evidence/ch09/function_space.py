@@ -10,6 +10,7 @@ from companion.evidence.draws import *
 from companion.evidence.ledger import CONDITIONS, claim, evidence
 from companion.evidence.notation import I_D, K, P, same
 from companion.proof import *
+from companion.proof import ones as vector_of_ones
 from fimlib import information
 from fimlib.families import Categorical
 from fimlib.fisher import FisherRoots
@@ -32,7 +33,7 @@ def t44():
     known = (P + j_e.T * j_e / s2).I
     given = Let(r"k_{AA\mid E}", k_a - k_ae * (s2 * Eye(e) + k_ee).I * k_ae.T)
     i_k = Eye(K)
-    outputs, ones = Sym("Z", "M", "L"), Sym("u", "L")
+    outputs, ones = Sym("Z", "M", "L"), vector_of_ones("u", "L")
     centre = Eye("L") - ones * ones.T / (ones.T * ones)
     k, mean = Sym("k", "M", "M", "psd"), Sym("m", "M")
     steps = [
@@ -57,6 +58,7 @@ def t44():
             HALF * logdet(i_k + k_a / s2) - HALF * logdet(i_k + given / s2),
             HALF * logdet(s2 * i_k + k_a) - HALF * logdet(s2 * i_k + given),
             r"JEPIG: $\sigma^{2\batchvar}$ cancels; this is LogDetMI of $k$",
+            Equal(given, j_a * known * j_a.T),
             Scaled(1 / s2, s2 * i_k + k_a),
             Scaled(1 / s2, s2 * i_k + given),
         ),

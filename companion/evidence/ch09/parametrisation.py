@@ -24,10 +24,9 @@ def t46():
     r"""$\lambda I$, and with it $\log\det S$, depends on the parametrisation: scale one
     feature, or one layer of several, and the batch is another.
     """
-    b, n = Sym("B", "D", "D"), Sym("N", "D", "D")
+    b, n, grads = (Sym(name, "D", "D", "invertible") for name in "BNG")
     root = R * b.I
     precision = b.I.T * P * b.I
-    grads = Sym("G", "D", "D")
     lam = scalar(r"\lambda")
     steps = [
         same(

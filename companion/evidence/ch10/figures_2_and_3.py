@@ -39,6 +39,7 @@ def t37():
             -3 * ((1 - q) / (2 - q)) ** 2,
             "grades of two independent scores, given that either is in its top share "
             "$q$: a point is there because one of them is high",
+            Positive(1 - q),
             tex=(
                 r"12\,\opExpectation[G_aG_b\mid a\text{ or }b\text{ in its top}]-3",
                 r"-3\Big(\frac{1-q}{2-q}\Big)^2",
