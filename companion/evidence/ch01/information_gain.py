@@ -80,7 +80,8 @@ class Calculus(Step):
     verdict=CONDITIONS,
     correction=(
         "two different quantities fit the description and average to EIG; the entropy "
-        "drop is negative for a label that leaves the parameters less certain"
+        "drop may be negative, and its sign depends on the coordinates of the "
+        "parameters, which neither the divergence nor EIG do"
     ),
     chapter=CHAPTER,
     labels=(
