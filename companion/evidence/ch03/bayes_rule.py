@@ -10,7 +10,7 @@ from companion.evidence.ch03.laplace import CHAPTER
 from companion.evidence.ch03.logistic import gradient_at, logistic, posterior_at
 from companion.evidence.draws import gap
 from companion.evidence.generic import EachEntry, S, T, density, entry, slope
-from companion.evidence.ledger import CORRECTED, claim
+from companion.evidence.ledger import HOLDS, claim
 from companion.proof import Check, Derivation, Mutant, Step
 
 DIGITS = 1e-8  # of derivatives by differences
@@ -30,12 +30,7 @@ DIGITS = 1e-8  # of derivatives by differences
         r"$\wstar$ the left side is $P$."
     ),
     assumptions=("likelihood and prior twice differentiable and positive",),
-    verdict=CORRECTED,
-    correction=(
-        r"$\HofHessian{\wstar}$ is the posterior precision in one line and "
-        r"$\HofHessian{\w}$ the prior's Hessian in the next; the first is "
-        r"$P=\HofHessian{\wstar\given\D}$"
-    ),
+    verdict=HOLDS,
     chapter=CHAPTER,
     labels=("thm-hessian-bayes", "eq-laplace-bayes", "eq-laplace-posterior-precision"),
 )

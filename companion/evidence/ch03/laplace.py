@@ -74,8 +74,8 @@ LOG_2_PI = Let(r"\log 2\pi", Const(sympy.log(2 * sympy.pi)))
     verdict=CONDITIONS,
     correction=(
         "the dots are the Newton step, which vanishes only at a mode; the precision "
-        "has to be positive definite, as GGN plus prior is and a network's Hessian is "
-        "not"
+        "has to be positive definite, as GGN plus prior is everywhere and a network's "
+        "Hessian need not be away from a mode"
     ),
     chapter=CHAPTER,
     labels=(
