@@ -20,7 +20,7 @@ from companion.evidence.draws import gap
 from companion.evidence.generic import EachEntry, density, entry
 from companion.evidence.generic import S as Z_I
 from companion.evidence.generic import T as Z_J
-from companion.evidence.ledger import CONDITIONS, claim
+from companion.evidence.ledger import HOLDS, claim
 from companion.proof import (
     HALF,
     Check,
@@ -108,12 +108,7 @@ BEND = bend(along(LINE * JAC * V + HALF * LINE * LINE * Q))
         r"$\int h\,e^{\prelogits^\top T}<\infty$ (there $A$ is smooth)",
         r"the outputs are natural parameters, twice differentiable in $\w$",
     ),
-    verdict=CONDITIONS,
-    correction=(
-        r"the $\nabla_{\w}f$ of the display is the $\numclasses\times D$ Jacobian, and "
-        "the outputs have to be natural parameters: a mean or a standard deviation is "
-        "not"
-    ),
+    verdict=HOLDS,
     chapter=CHAPTER,
     labels=("thm-family-fim", "eq-family-fim"),
 )

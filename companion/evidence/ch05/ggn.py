@@ -77,9 +77,9 @@ GGN = Let(r"\mathrm{GGN}", JAC.T * LAM * JAC)
     ),
     verdict=CONDITIONS,
     correction=(
-        "GGN and Fisher information are one matrix only if the outputs are natural "
-        "parameters; more stable because it cannot fail to be a precision, not "
-        "because it is cheaper"
+        "GGN and Fisher information are one matrix where the outputs are natural "
+        "parameters, or affine in them; more stable because it cannot fail to be a "
+        "precision"
     ),
     chapter=CHAPTER,
     labels=("thm-family-ggn", "eq-family-ggn", "eq-family-other"),
