@@ -309,7 +309,10 @@ def noisy_jepig(x, x_eval, covariance, noise_variance, eval_noise):
     ),
     assumptions=("one counterexample each",),
     verdict=CORRECTED,
-    correction="greedy has no 1 - 1/e guarantee here, and lazy greedy may err",
+    correction=(
+        "greedy has no 1 - 1/e guarantee here, a weaker one for BAIT's trace; and lazy "
+        "greedy may err"
+    ),
     chapter=CHAPTER,
     labels=("thm-not-submodular", "eq-epig-rise"),
 )
