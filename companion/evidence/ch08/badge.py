@@ -93,7 +93,7 @@ SIMILAR = Let(r"\tfrac12(\mathbf 1\mathbf 1^\top+U U^\top)", GRAM)
     verdict=CORRECTED,
     correction=(
         "neither maximises log det S: BADGE samples by distances to points, SIMILAR "
-        "normalises the gradients and adds 1 to the diagonal"
+        "normalises the gradients, or features, and adds λ to the diagonal"
     ),
     chapter=CHAPTER,
     labels=("thm-sim-span", "eq-sim-span"),

@@ -71,8 +71,9 @@ def gain(precision):
     ),
     verdict=CONDITIONS,
     correction=(
-        "true of what they score, not of how they choose: k-means++, Core-Set and LCMD "
-        "steps, Frank-Wolfe and the cosine normalisation come from no such f"
+        "true of the log-determinants that they score, not of how they choose: "
+        "k-means++, Core-Set and LCMD steps come from no such f, nor do PRISM's "
+        "facility location and graph cut"
     ),
     chapter=CHAPTER,
     labels=("thm-sim-one", "eq-sim-one"),
