@@ -29,6 +29,7 @@ from companion.proof import (
     Sym,
     chain,
     eq,
+    ge,
     le,
     logdet,
     scalar,
@@ -199,10 +200,10 @@ def label_entropy(log_probs):
     assumptions=(r"labels independent given $\W$",),
     verdict=HOLDS,
     chapter=CHAPTER,
-    labels=("thm-lens-batch", "eq-lens-batch"),
+    labels=("thm-lens-batch", "eq-lens-batch", "eq-lens-submodular"),
 )
 def t47():
-    taken, three = r"\Y_{\mathcal B}", (Y_1, Y_2, Y_3)
+    taken, three, other = r"\Y_{\mathcal B}", (Y_1, Y_2, Y_3), r"\Y'"
     singles = MI(W, Y_1) + MI(W, Y_2) + MI(W, Y_3)
     steps = [
         *chain(
@@ -227,6 +228,21 @@ def t47():
             "the excess of top-k is the labels' total correlation: zero if and only "
             "if they are independent",
             (Independent(Y_1, Y_2, W), Independent((Y_1, Y_2), Y_3, W)),
+        ),
+        *chain(
+            MI(W, Y, given=taken) - MI(W, Y, given=(taken, other)),
+            eq(
+                MI(Y, other, given=taken),
+                r"submodular: a label $\Y'$ more in the batch takes from the gain of "
+                r"$\Y$ what the two have in common",
+                Independent(Y, (taken, other), W),
+                Independent(Y, taken, W),
+            ),
+            ge(
+                NOTHING,
+                "which is none or more",
+                Informations(((1, MI(Y, other, given=taken)),)),
+            ),
         ),
     ]
 
@@ -264,10 +280,27 @@ def t47():
         joint, total = function(np.log(pairs))
         return gap(joint, total)
 
-    brute, excess, equal = (
+    def falling_gains(function, rng):
+        """Largest rise of a label's gain when another one joins the batch."""
+        rise = 0.0
+        for samples, classes, sharpness in ((5, 2, 0.3), (4, 3, 1.0), (6, 2, 5.0)):
+            for _ in range(7):
+                a, b, y = tables(rng, 3, samples, classes, sharpness)
+
+                def gain(*batch, y=y):
+                    with_it, without = (
+                        float(function(np.stack(rows))) for rows in ([*batch, y], batch)
+                    )
+                    return with_it - without
+
+                rise = max(rise, gain(a, b) - gain(a))
+        return rise
+
+    brute, excess, equal, falling = (
         "predictive.batch_bald equals the entropies of the joint table",
         "sum of bald minus batch_bald equals the total correlation",
         "labels of independent parameters: batch_bald equals the sum",
+        "21 random batches: no gain of batch_bald rises when a label joins",
     )
     return Derivation(
         steps,
@@ -275,12 +308,15 @@ def t47():
             Check(brute, predictive.batch_bald, joint_tables, TIGHT),
             Check(excess, joint_and_sum, overcount, TIGHT),
             Check(equal, joint_and_sum, independent, TIGHT),
+            Check(falling, predictive.batch_bald, falling_gains, TIGHT),
         ],
         [
             Mutant("conditioning forgotten", 1, MI(W, taken) + MI(W, Y)),
             Mutant("plus for minus", 2, MI(W, taken) + MI(W, Y) + MI(taken, Y)),
             Mutant("the batch alone bounds it", 3, MI(W, taken)),
             Mutant("no excess", 4, NOTHING),
+            Mutant("gains that stay", 5, NOTHING),
+            Mutant("the same gain for everyone", 6, MI(Y, other)),
             Mutant("sum of the singles", brute, lambda p: predictive.bald(p).sum()),
             Mutant("dropped factor", brute, lambda p: predictive.batch_bald(p) / 2),
             Mutant(
@@ -293,6 +329,7 @@ def t47():
                 equal,
                 lambda p: (predictive.bald(p).max(), joint_and_sum(p)[1]),
             ),
+            Mutant("sign", falling, lambda p: -predictive.batch_bald(p)),
         ],
     )
 

@@ -50,7 +50,7 @@ from fimlib.posterior import GaussianPosterior
     verdict=CONDITIONS,
     correction=(
         r"$\lambda I$, and with it $\log\det S$, depends on the parametrisation: scale "
-        "one feature, or one layer of several, and the batch is another"
+        "one feature, or one layer of several, and the batch may be another"
     ),
     chapter=CHAPTER,
     labels=("thm-lens-parameters", "eq-lens-parameters"),
