@@ -35,9 +35,20 @@ def _print_methods(found):
     from rich.console import Console
     from rich.table import Table
 
-    rows = [("method", "information", "space", "matrix", "form", "optimiser", "call")]
+    rows = [
+        (
+            "method",
+            "information",
+            "targets",
+            "space",
+            "matrix",
+            "form",
+            "optimiser",
+            "call",
+        )
+    ]
     rows += [
-        (m.name, m.quantity, m.space, m.matrix, m.aggregation, m.optimiser,
+        (m.name, m.quantity, m.targets, m.space, m.matrix, m.aggregation, m.optimiser,
          m.call.removeprefix("fimlib."))
         for m in found
     ]  # fmt: skip
