@@ -79,8 +79,9 @@ def derive(claim: str, *steps: Step, states: dict | None = None) -> Derived:
         >>> A, B = Sym("A", "M", "N"), Sym("B", "N", "M")
         >>> large, small = Det(Eye("M") + A * B), Det(Eye("N") + B * A)
         >>> line = eq(small, "Sylvester", Sylvester(A, B))
-        >>> derive("T8", *chain(large, line), states={"eq": (large, small)}).displays
-        {'eq': '\det \left(I_{M} + A B\right) = \det \left(I_{N} + B A\right)'}
+        >>> shown = derive("T8", *chain(large, line), states={"eq": (large, small)})
+        >>> print(shown.displays["eq"])
+        \det \left(I_{M} + A B\right) = \det \left(I_{N} + B A\right)
     """
     _refuse_lies(claim, steps)
     report = run(Derivation([evaluated(s) for s in steps]), claim)
