@@ -176,7 +176,7 @@ def test_live_networks_are_those_of_the_sweep(tmp_path):
     protocol = protocol_for("demo", **TINY)
     stack = studies.load_live(studies.save_live(tmp_path / "x.npz", protocol=protocol))
     state = State(sets.load("fried"), 0, protocol)
-    again = studies.unit._trained([state], 3, 0, protocol)
+    again = studies.unit._trained([state], 3, 0)
     for ours, theirs in zip(stack.parameters(), again.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
@@ -191,7 +191,7 @@ def test_the_kept_networks_choose_the_recorded_batches():
     state = State(sets.load("fried"), 0, protocol)
     for method in METHODS[1:]:
         for kernel in KERNELS:
-            found, sure = studies.first_batch(state, stack, method, kernel, protocol)
+            found, sure = studies.first_batch(state, stack, method, kernel)
             expected = recorded[f"fried/{method}/{kernel}/0"][0]
             # Another processor may round otherwise, and swap near ties.
             shared = np.intersect1d(found[:sure].numpy(), expected[:sure])

@@ -14,9 +14,9 @@ from scipy import stats
 from companion.evidence.ch01.label_tables import plogp, posteriors, tables
 from companion.evidence.ch02.blr import model_eig
 from companion.evidence.draws import SIZES, TIGHT, doubled, gap, problem, worst
-from companion.evidence.ledger import HOLDS, claim
+from companion.evidence.ledger import HOLDS, claim, evidence
 from companion.evidence.notation import ZERO, W, Y
-from companion.proof import *
+from companion.proof import HALF, MI, Check, H, Let, Mutant, chain, eq, ge, le
 from companion.proof.algebra import Algebra
 from companion.proof.formula import SCALAR, Formula
 from companion.proof.rules import nonnegative
@@ -115,9 +115,6 @@ ENTROPY_LEFT = Let(rf"\E{{{P_Y}}}{{\Hof{{\W\given\y,\x}}}}", REMAINING)
 LABEL_NOISE = Let(r"\E{\pof{\w}}{\Hof{\Y\given\x,\w}}", NOISE)
 
 
-# --- T1 --------------------------------------------------------------------------
-
-
 @claim("T1", HOLDS, "thm-information-eig eq-information-eig")
 def t1():
     kl = Let(rf"\simpleE{{\w}}\Kale{{{P_Y_W}}}{{{P_Y}}}", Average(Y, W, "gain"))
@@ -183,27 +180,23 @@ def t1():
         "predictive.bald stays between 0 and min(log C, log L), certain labels too",
         "BLR: eig equals both entropy drops, of the parameters and of the label",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(forms, predictive.bald, three_forms, TIGHT),
-            Check(caps, predictive.bald, over_the_caps, 0),
-            Check(linear, model_eig, both_drops, TIGHT),
-        ],
-        [
-            Mutant("the divergence the other way round", 3, reverse),
-            Mutant("difference of the two entropies", 5, H_Y - H(W)),
-            Mutant("half of it is a cap", 6, HALF * log_c),
-            Mutant("label entropy for information", forms, label_entropy),
-            Mutant("expectation over one model's labels", forms, one_models_labels),
-            Mutant("the divergence the other way round", forms, reversed_kl),
-            Mutant("bits for nats", forms, lambda p: predictive.bald(p) / np.log(2)),
-            Mutant("label entropy for information", caps, label_entropy),
-            Mutant("bits for nats", caps, lambda p: predictive.bald(p) / np.log(2)),
-            Mutant("sign", caps, lambda p: -predictive.bald(p)),
-            Mutant("dropped ½", linear, doubled(model_eig)),
-            Mutant("label entropy for information", linear, predictive_entropy),
-        ],
+        Check(forms, predictive.bald, three_forms, TIGHT),
+        Check(caps, predictive.bald, over_the_caps, 0),
+        Check(linear, model_eig, both_drops, TIGHT),
+        Mutant("the divergence the other way round", 3, reverse),
+        Mutant("difference of the two entropies", 5, H_Y - H(W)),
+        Mutant("half of it is a cap", 6, HALF * log_c),
+        Mutant("label entropy for information", forms, label_entropy),
+        Mutant("expectation over one model's labels", forms, one_models_labels),
+        Mutant("the divergence the other way round", forms, reversed_kl),
+        Mutant("bits for nats", forms, lambda p: predictive.bald(p) / np.log(2)),
+        Mutant("label entropy for information", caps, label_entropy),
+        Mutant("bits for nats", caps, lambda p: predictive.bald(p) / np.log(2)),
+        Mutant("sign", caps, lambda p: -predictive.bald(p)),
+        Mutant("dropped ½", linear, doubled(model_eig)),
+        Mutant("label entropy for information", linear, predictive_entropy),
     )
 
 

@@ -8,18 +8,24 @@ All start from the labelled sets with which the splits of ``fig4`` start.
 
 import dataclasses
 import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 from fimlib import linalg
 from fimlib.figures import records
 from fimlib.figures.fig4 import choose, mlp, sets, unit
 from fimlib.figures.fig4.kernels import ensemble_features
-from fimlib.figures.fig4.protocol import REDUCED, protocol_for
+from fimlib.figures.fig4.mlp import Stack
+from fimlib.figures.fig4.protocol import REDUCED, Protocol, protocol_for
 from fimlib.figures.fig4.unit import State
+from fimlib.figures.records import Arrays
 from fimlib.figures.units import Work, fixed_threads, progress_bars
 
 NAME = "fig4-studies"
@@ -49,81 +55,67 @@ class Settings:
 
 
 def run(
-    data=None,
-    seeds=None,
-    out=None,
-    *,
-    protocol="reduced",
-    studies=None,
-    work="runs",
-    progress=True,
-    settings=None,
-    **changes,
-):
+    data: str | tuple[str, ...] | None = None, seeds: Sequence[int] | None = None,
+    out: str | Path | None = None, *, protocol: str = "reduced",
+    studies: Sequence[str] | None = None, work: str | Path = "runs",
+    progress: bool = True, settings: Settings | None = None, **changes: Any,
+) -> Path:  # fmt: skip
     """Make the records ``fig4-STUDY.csv`` in folder ``out``; the last one's path.
 
     data, seeds: names of sets and numbers of splits, in place of those of ``settings``.
     studies: some of rank, redundancy and bald. ``changes`` replace fields of
     ``Protocol``. Raises ValueError for other names, before anything is computed.
     """
-    protocol = protocol_for(protocol, **changes)
+    own = protocol_for(protocol, **changes)
     settings = _restricted(settings or Settings(), data, seeds)
     chosen = tuple(studies or STUDIES)
     for name in chosen:
         if name not in STUDIES:
             raise ValueError(f"no study {name!r}; there are {', '.join(STUDIES)}")
     bars = progress_bars(progress)
-    key = records.sha256(repr((protocol.numbers(), settings)).encode())[:8]
+    key = records.sha256(repr((own.numbers(), settings)).encode())[:8]
     folder = Work(Path(work) / f"{NAME}-{key}")
     paths = {n: Path(out or "figures/data") / f"fig4-{n}.csv" for n in chosen}
-    same = {"protocol": protocol.numbers(), "settings": dataclasses.asdict(settings)}
+    same = {"protocol": own.numbers(), "settings": dataclasses.asdict(settings)}
     for path in paths.values():
         records.check_replaceable(path, {}, **same)
     for name, path in paths.items():
         study, units_of = STUDIES[name]
-        units = units_of(protocol, settings)
-        found = []
-        with fixed_threads(protocol.threads), bars(name, len(units), 0) as bar:
+        units, found = units_of(own, settings), []
+        with fixed_threads(own.threads), bars(name, len(units), 0) as bar:
             for one in units:
-                compute = functools.partial(study, *one, protocol, settings)
-                place = "/".join(map(str, (name, *one)))
-                found.append(folder.unit(place, compute))
+                compute = functools.partial(study, *one, own, settings)
+                found.append(folder.unit("/".join(map(str, (name, *one))), compute))
                 bar.update()
-        _write(path, units, found, protocol, settings)
+        about = {
+            "experiment": NAME,
+            "command": f"fimlib run {NAME}",
+            **same,
+            "data": {data: sets.load(data).digest for data, *_ in units},
+            "core_seconds": round(sum(float(unit["seconds"]) for unit in found), 1),
+            **records.environment(own.threads),
+        }
+        records.write_record(path, records.joined(found), about)
     return path
 
 
-def _restricted(settings, data, seeds):
+def _restricted(
+    settings: Settings, data: str | tuple[str, ...] | None, seeds: Sequence[int] | None
+) -> Settings:
     """The settings with these data sets and splits, where they are given."""
     if isinstance(data, str):
         data = tuple(map(sets.canonical, data.split(",")))
-    if data is not None:
-        settings = dataclasses.replace(
-            settings, rank_data=data, redundancy_data=data, bald_data=data
-        )
-    if seeds is not None:
-        seeds = tuple(seeds)
-        settings = dataclasses.replace(
-            settings, rank_splits=seeds, redundancy_splits=seeds, bald_splits=seeds
-        )
-    return settings
-
-
-def _write(path, units, found, protocol, settings):
-    names = list(dict.fromkeys(name for name, *_ in units))
-    about = {
-        "experiment": NAME,
-        "command": f"fimlib run {NAME}",
-        "protocol": protocol.numbers(),
-        "settings": dataclasses.asdict(settings),
-        "data": {name: sets.load(name).digest for name in names},
-        "core_seconds": round(sum(float(arrays["seconds"]) for arrays in found), 1),
-        **records.environment(protocol.threads),
+    given = {"data": data, "splits": seeds if seeds is None else tuple(seeds)}
+    changes: dict[str, Any] = {
+        f"{study}_{name}": value
+        for name, value in given.items()
+        for study in STUDIES
+        if value is not None
     }
-    records.write_record(path, records.joined(found), about)
+    return dataclasses.replace(settings, **changes)
 
 
-def joint(features, noise):
+def joint(features: ArrayLike, noise: float) -> Tensor:
     """½ log det(I + k / noise^2) in nats of the first 1, ..., K of features (K, d).
 
     What the labels of the first j rows tell together, j = 1..K (T44).
@@ -137,7 +129,7 @@ def joint(features, noise):
 # --- rank ------------------------------------------------------------------------
 
 
-def rank(name, split, protocol, settings):
+def rank(name: str, split: int, protocol: Protocol, settings: Settings) -> Arrays:
     """Batches that L members choose, valued by members that took no part.
 
     value, filled, uniform, greedy: joint information of the batch by the other
@@ -186,7 +178,7 @@ def rank(name, split, protocol, settings):
     return records.columns_of(rows, data=name, split=split)
 
 
-def _ensemble(state, members, protocol):
+def _ensemble(state: State, members: int, protocol: Protocol) -> Stack:
     """Networks of this study: streams of their own, so none is one of the sweep's."""
     generators = [state.stream("study network", i) for i in range(members)]
     pairs = [
@@ -196,7 +188,7 @@ def _ensemble(state, members, protocol):
     return mlp.fit(*pairs, generators, protocol.training())
 
 
-def _predict(stack, inputs):
+def _predict(stack: Stack, inputs: Tensor) -> Tensor:
     parts = [
         stack[start : start + _MEMBERS].predict(inputs)
         for start in range(0, len(stack), _MEMBERS)
@@ -204,45 +196,43 @@ def _predict(stack, inputs):
     return torch.cat(parts).double()
 
 
-def _mean_joint(features, batches, noise):
+def _mean_joint(features: Tensor, batches: list[Tensor], noise: float) -> Tensor:
     return torch.stack([joint(features[batch], noise) for batch in batches]).mean(0)
 
 
-def _filled(indices, count, draw):
+def _filled(indices: Tensor, count: int, draw: Tensor) -> Tensor:
     """The first ``count`` indices, then those of a random batch, none twice."""
     head = indices[:count]
     tail = draw[~torch.isin(draw, head)]
     return torch.cat([head, tail])[: len(indices)]
 
 
-def _rank_units(_, settings):
+def _rank_units(_: Protocol, settings: Settings) -> list[Any]:
     return [(d, s) for d in settings.rank_data for s in settings.rank_splits]
 
 
 # --- redundancy ------------------------------------------------------------------
 
 
-def redundancy(name, split, protocol, settings):
+def redundancy(name: str, split: int, protocol: Protocol, settings: Settings) -> Arrays:
     """What a first batch tells together, and one by one, by the kernel of BatchBALD.
 
     For BALD's top k, a greedy and random batches: together, alone (nats), and nearest,
     the mean over the batch of the largest correlation with another of it.
     """
     state = State(sets.load(name), split, protocol)
-    stack = unit._trained([state], protocol.members, 0, protocol)
+    stack = unit._trained([state], protocol.members, 0)
     sizes = [size for size in settings.sizes if size <= len(state.parts["pool"])]
     longest, rows = max(sizes), []
     for kernel in choose.KERNELS:
-        pool = _first_pool(state, stack, "batch-bald", kernel, protocol)
-        batches = {
-            method: choose.choose(
-                method,
-                _first_pool(state, stack, method, kernel, protocol),
-                None,
-                longest,
-                noise=protocol.noise,
-            ).indices  # fmt: skip
+        pools = {
+            method: state.features(stack, method, kernel, 0)[0].pool
             for method in ("bald", "batch-bald")
+        }
+        pool, noise = pools["batch-bald"], protocol.noise
+        batches = {
+            method: choose.choose(method, own, None, longest, noise=noise).indices
+            for method, own in pools.items()
         }
         generator = state.stream("study draws", 0)
         draws = [
@@ -254,9 +244,7 @@ def redundancy(name, split, protocol, settings):
             "uniform": draws,
         }.items():
             for size in sizes:
-                values = [
-                    _shared(pool[batch[:size]], protocol.noise) for batch in found
-                ]
+                values = [_shared(pool[batch[:size]], noise) for batch in found]
                 together, alone, nearest = np.mean(values, axis=0)
                 rows.append({
                     "kernel": kernel, "method": method, "batch": size,
@@ -265,13 +253,7 @@ def redundancy(name, split, protocol, settings):
     return records.columns_of(rows, data=name, split=split)
 
 
-def _first_pool(state, stack, method, kernel, protocol):
-    """The features of the pool by which the sweep's unit chooses its first batch."""
-    generator = state.stream(f"{method}/{kernel}", 0)
-    return state.features(stack, method, kernel, generator, protocol).pool
-
-
-def _shared(features, noise):
+def _shared(features: Tensor, noise: float) -> tuple[float, float, float]:
     """(joint information, sum of single ones, mean of the largest correlations)."""
     gram = features @ features.mT
     sizes = gram.diagonal().sqrt()
@@ -282,7 +264,7 @@ def _shared(features, noise):
     return float(joint(features, noise)[-1]), float(alone), float(nearest)
 
 
-def _redundancy_units(_, settings):
+def _redundancy_units(_: Protocol, settings: Settings) -> list[Any]:
     return [
         (d, s) for d in settings.redundancy_data for s in settings.redundancy_splits
     ]
@@ -291,7 +273,9 @@ def _redundancy_units(_, settings):
 # --- bald ------------------------------------------------------------------------
 
 
-def bald(name, method, size, protocol, settings):
+def bald(
+    name: str, method: str, size: int, protocol: Protocol, settings: Settings
+) -> Arrays:
     """Log RMSE after ``acquired`` labels, chosen ``size`` at a time by one network.
 
     Of ``judges`` networks trained anew with the labels, over members and points.
@@ -308,7 +292,7 @@ def bald(name, method, size, protocol, settings):
         states.append(state)
     members = settings.judges
     # A step that no run has: the judges are not the networks that chose.
-    stack = unit._trained(states, members, protocol.steps + settings.acquired, own)
+    stack = unit._trained(states, members, protocol.steps + settings.acquired)
     rows = []
     for i, state in enumerate(states):
         inputs, targets = state.pairs("test")
@@ -322,7 +306,7 @@ def bald(name, method, size, protocol, settings):
     return records.columns_of(rows, data=name, method=method, batch=size)
 
 
-def _bald_units(_, settings):
+def _bald_units(_: Protocol, settings: Settings) -> list[Any]:
     for size in settings.sizes:
         if settings.acquired % size:
             raise ValueError(
@@ -339,7 +323,7 @@ def _bald_units(_, settings):
     ]
 
 
-STUDIES = {
+STUDIES: dict[str, tuple[Callable[..., Arrays], Callable[..., list[Any]]]] = {
     "rank": (rank, _rank_units),
     "redundancy": (redundancy, _redundancy_units),
     "bald": (bald, _bald_units),
@@ -349,22 +333,21 @@ STUDIES = {
 # --- the networks of one first batch ---------------------------------------------
 
 
-def save_live(path, name="fried", split=0, protocol=None):
-    """Keep the networks with which a split of the sweep chooses its first batch.
+def save_live(path: str | Path, protocol: Protocol | None = None) -> Path:
+    """Keep the networks with which split 0 of "fried" chooses its first batch.
 
-    As float32 arrays weight0, bias0, ...: all members, of which the white box is the
-    first. What a batch needs besides, the data, is generated.
+    As float32 arrays weight0, bias0, ...: all members, the white box first.
     """
     protocol = protocol or protocol_for("reduced")
     with fixed_threads(protocol.threads):
-        state = State(sets.load(name), split, protocol)
-        stack = unit._trained([state], protocol.members, 0, protocol)
+        state = State(sets.load("fried"), 0, protocol)
+        stack = unit._trained([state], protocol.members, 0)
     arrays = {f"weight{i}": part.numpy() for i, part in enumerate(stack.weights)}
     arrays |= {f"bias{i}": part.numpy() for i, part in enumerate(stack.biases)}
     return records.write_npz(path, **arrays)
 
 
-def load_live(path):
+def load_live(path: str | Path) -> Stack:
     """The `Stack` that ``save_live`` kept."""
     arrays = {k: torch.from_numpy(v) for k, v in records.read_npz(path).items()}
     layers = range(len(arrays) // 2)
@@ -373,16 +356,14 @@ def load_live(path):
     ))  # fmt: skip
 
 
-def first_batch(state, stack, method, kernel, protocol):
+def first_batch(
+    state: State, stack: Stack, method: str, kernel: str
+) -> tuple[Tensor, int]:
     """Places in the data of a unit's first batch, and how many lead it for sure.
 
     Choices that gain less than a billionth of the largest gain go by rounding: they
     differ between processors, as do those that follow them.
     """
-    generator = state.stream(f"{method}/{kernel}", 0)
-    found = state.features(stack, method, kernel, generator, protocol)
-    chosen = choose.choose(
-        method, found.pool, found.train, protocol.batch, generator, protocol.noise
-    )
+    chosen = state.chosen(stack, method, kernel, 0)
     clear = chosen.gains > 1e-9 * chosen.gains.max()
     return state.parts["pool"][chosen.indices], int(clear.long().cumprod(0).sum())
