@@ -1,4 +1,4 @@
-"""LaTeX of formulas and Markdown of derivations, from the trees that were checked."""
+"""LaTeX of formulas and lines, from the trees that were checked."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ import re
 import sympy
 
 from companion.proof import formula as f
-from companion.proof.steps import RECORDED
 
 RELATIONS = {"=": "=", "<=": r"\le", ">=": r"\ge"}
 LOEWNER = {"=": "=", "<=": r"\preceq", ">=": r"\succeq"}
-MARK = {True: "✓", False: "✗"}
 LINE = 34  # symbols that fit beside each other on the page
 
 
 def tex(e):
     """LaTeX of a formula or a sympy expression, terms in the author's order."""
     if not isinstance(e, f.Formula):
-        return sympy.latex(e)
+        return _latex(e)
     match e:
         case f.Const():
             return _number(e.value)
@@ -32,7 +30,7 @@ def tex(e):
         case f.Add():
             return _sum(e.terms)
         case f.Mul():
-            return _product(e.factors, e.shape == f.SCALAR)
+            return _product(e.factors)
         case f.Transpose():
             return f"{_atom(e.arg)}^\\top"
         case f.Inv():
@@ -51,6 +49,8 @@ def tex(e):
         case f.Block():
             rows = r" \\ ".join(" & ".join(map(tex, row)) for row in e.rows)
             return rf"\begin{{pmatrix}} {rows} \end{{pmatrix}}"
+    if isinstance(e, f.Leaf):
+        return e.tex
     raise TypeError(f"no LaTeX for {type(e).__name__}")
 
 
@@ -58,15 +58,37 @@ def _number(value):
     if value.is_Rational and not value.is_Integer:
         sign = "-" if value < 0 else ""
         return rf"{sign}\tfrac{{{abs(value.p)}}}{{{value.q}}}"
-    return sympy.latex(value)
+    return _latex(value)
+
+
+def _latex(e):
+    """sympy's LaTeX, but 2 pi e as everybody writes it, and a space after a row."""
+    return sympy.latex(e).replace(r"e \pi", r"\pi e").replace(r"\\", r"\\ ")
 
 
 def _atom(e):
-    """Parenthesised unless it is a single symbol."""
-    plain = isinstance(e, (f.Sym, f.Let, f.Eye, f.Block)) or (
+    """Parenthesised unless it is a single symbol, without a power of its own."""
+    single = isinstance(e, (f.Sym, f.Let, f.Eye, f.Block)) or (
         isinstance(e, f.Const) and e.value.is_Symbol
     )
-    return tex(e) if plain else rf"\left({tex(e)}\right)"
+    text = tex(e)
+    plain = single and not raised(text) and not is_sum(text)
+    return text if plain else rf"\left({text}\right)"
+
+
+def raised(text):
+    """Does a name end in a power?"""
+    return re.search(r"\^(\{[^{}]*\}|\\?\w+)$", text) is not None
+
+
+def is_sum(text):
+    """Does a name hold a sign outside its brackets?"""
+    depth = 0
+    for character in text:
+        depth += (character in "({[") - (character in ")}]")
+        if depth == 0 and character in "+-":
+            return True
+    return False
 
 
 def _argument(e):
@@ -85,38 +107,52 @@ def _sum(terms):
     return out
 
 
-def _product(factors, scalar):
+def _product(factors):
     sign = "-" if sum(map(_is_minus_one, factors)) % 2 else ""
     factors = [x for x in factors if not _is_minus_one(x)]
     below = [x.arg for x in factors if isinstance(x, f.Inv) and x.shape == f.SCALAR]
     above = [x for x in factors if not (isinstance(x, f.Inv) and x.shape == f.SCALAR)]
     numbers = [x for x in above if isinstance(x, f.Const) and x.value.is_number]
     rest = [x for x in above if x not in numbers]
-    lead = " ".join(map(tex, numbers))
+    lead = _numbers(numbers, alone=not rest and not below)
     body = " ".join(_powers(rest))
     if not below:
         return sign + " ".join(part for part in (lead, body) if part)
-    denominator = (
-        " ".join(_factor(x) for x in below) if len(below) > 1 else tex(below[0])
-    )
-    if scalar or not rest:
-        return rf"{sign}{lead}\frac{{{body or '1'}}}{{{denominator}}}"
-    return rf"{sign}{lead}\tfrac{{1}}{{{denominator}}} {body}"
+    denominator = " ".join(_powers(below)) if len(below) > 1 else tex(below[0])
+    return rf"{sign}{lead}\frac{{{body or '1'}}}{{{denominator}}}"
+
+
+def _numbers(numbers, alone):
+    """The numbers in front of a product; a 1 is written only if it stands alone."""
+    shown = [x for x in numbers if x.value != 1]
+    return r" \cdot ".join(map(_factor, shown)) or ("1" if alone else "")
 
 
 def _powers(factors):
     """Factors; one that repeats as a power."""
     out = []
-    for x, group in itertools.groupby(factors):
-        count = len(list(group))
-        out.append(_factor(x) if count == 1 else f"{_factor(x)}^{count}")
+    for _, group in itertools.groupby(factors, key=_same):
+        x, *more = group
+        if not more:
+            out.append(_factor(x))
+            continue
+        base = _factor(x)
+        if raised(base):
+            base = rf"\left({base}\right)"
+        out.append(f"{base}^{{{1 + len(more)}}}")
     return out
+
+
+def _same(x):
+    """What two factors share that are one and the same."""
+    return x.value if isinstance(x, f.Const) else id(x)
 
 
 def _factor(e):
     needs = isinstance(e, f.Add) or (
         isinstance(e, f.Const) and (e.value.is_Add or e.value.is_negative)
     )
+    needs = needs or (isinstance(e, f.Sym | f.Let) and is_sum(e.tex))
     return rf"\left({tex(e)}\right)" if needs else tex(e)
 
 
@@ -143,36 +179,36 @@ def visible(text):
     )
 
 
-def derivation_markdown(report):
-    """The steps as a table with reasons and verdicts, then checks and mutants."""
-    rows = []
-    if report.steps:
-        rows += ["| | step | because | decided |", "|---|:---|:---|:---|"]
-    for i, (step, outcome) in enumerate(report.steps, 1):
-        verdict = f"{outcome.kind} {MARK[outcome.ok]}"
-        rows.append(
-            rf"| {i} | $\displaystyle {step_tex(step)}$ | {step.because} | {verdict} |"
-        )
-    lines = ["\n".join(rows)] if rows else []
-    for check, outcome in report.checks:
-        limit = f"within {check.tolerance:g}" if check.tolerance else "exactly"
-        if outcome.kind == "Monte Carlo":
-            limit = f"z-score within {check.tolerance:g}"
-        if (
-            outcome.kind == RECORDED
-        ):  # what the limit limits differs from check to check
-            limit = "records not found, so not decided" if outcome.absent else ""
-        mark = "–" if outcome.absent else MARK[outcome.ok]
-        text = f"- {mark} {outcome.kind}: {check.name}"
-        lines.append(f"{text} ({limit})" if limit else text)
-    for what, kind in (("lines of the derivation", int), ("functions", str)):
-        names = [
-            m.name if o.ok else f"**NOT** {m.name}"
-            for m, o in report.mutants
-            if isinstance(m.of, kind) and not o.absent
-        ]
-        if names:
-            unique = " · ".join(dict.fromkeys(names))
-            lines.append(f"- wrong {what} that were rejected: {unique}")
-    head, bullets = lines[: bool(rows)], lines[bool(rows) :]
-    return "\n\n".join([*head, "\n".join(bullets)])
+# --- what a line rests on ---------------------------------------------------------
+
+
+def premises_of(step):
+    """Sets, conditions and independences that a step rests on, in Markdown."""
+    nodes = list(f.subtrees((step.lhs, step.rhs, step.by)))
+    members = [e for e in nodes if isinstance(e, f.Sym) and e.among is not None]
+    found = [e.among.words(e.tex) for e in members]
+    for e in nodes:
+        for n in sorted(getattr(e, "variables", ())):
+            if getattr(n, "is_discrete", False):
+                many = f"${n.states}$" if n.states else "finitely many"
+                found.append(f"${n}$ has {many} values")
+    return tuple(dict.fromkeys([*found, *(w for r in step.by for w in words_of(r))]))
+
+
+def words_of(reason):
+    """A premise in Markdown; nothing for a theorem or a certificate."""
+    name = type(reason).__name__
+    if name == "Given":
+        return ["$" + " = ".join(map(tex, reason.parts)) + "$"]
+    if name == "Independent":
+        one, other, given = (", ".join(sorted(part)) for part in reason.sets)
+        bar = rf" \given {given}" if given else ""
+        return [rf"${one} \indep {other}{bar}$"]
+    if name in ("Positive", "Invertible"):
+        scalar = reason.formula.shape == f.SCALAR
+        signs = {
+            "Positive": (r"\succ0$", ">0$"),
+            "Invertible": ("$ invertible", r"\ne0$"),
+        }
+        return [f"${tex(reason.formula)}{signs[name][scalar]}"]
+    return []

@@ -1,43 +1,23 @@
 """Bayes' rule for Hessians and gradients, at one and the same theta: T11."""
 
-from __future__ import annotations
-
 import mpmath
 import numpy as np
 import sympy
 
-from companion.evidence.ch03.laplace import CHAPTER
 from companion.evidence.ch03.logistic import gradient_at, logistic, posterior_at
-from companion.evidence.draws import gap
+from companion.evidence.draws import after, changed, gap
 from companion.evidence.generic import EachEntry, S, T, density, entry, slope
-from companion.evidence.ledger import CORRECTED, claim
-from companion.proof import Check, Derivation, Mutant, Step
+from companion.evidence.ledger import HOLDS, claim, evidence
+from companion.evidence.notation import same
+from companion.proof import Check, Mutant
 
 DIGITS = 1e-8  # of derivatives by differences
 
 
 @claim(
     "T11",
-    title="Bayes' rule for Hessians",
-    talk=(
-        r"$\HofHessian{\w\given\D}=\HofHessian{\D\given\w}+\HofHessian{\w}$, where two "
-        r"lines earlier $\HofHessian{\wstar}=-\nabla^2_{\w}\log\pof{\w\given\D}$"
-    ),
-    statement=(
-        r"$\HofHessian{\w\given\D}=\HofHessian{\D\given\w}+\HofHessian{\w}$ and "
-        r"$\HofJacobian{\w\given\D}=\HofJacobian{\D\given\w}+\HofJacobian{\w}$ for "
-        r"every $\w$, all terms at the same $\w$; $\HofHessian{\w}$ is the prior's. At "
-        r"$\wstar$ the left side is $P$."
-    ),
-    assumptions=("likelihood and prior twice differentiable and positive",),
-    verdict=CORRECTED,
-    correction=(
-        r"$\HofHessian{\wstar}$ is the posterior precision in one line and "
-        r"$\HofHessian{\w}$ the prior's Hessian in the next; the first is "
-        r"$P=\HofHessian{\wstar\given\D}$"
-    ),
-    chapter=CHAPTER,
-    labels=("thm-hessian-bayes", "eq-laplace-bayes", "eq-laplace-posterior-precision"),
+    HOLDS,
+    "thm-hessian-bayes eq-laplace-bayes eq-laplace-posterior-precision",
 )
 def t11():
     likelihood, prior = density("L", S, T), density("q", S, T)
@@ -70,9 +50,8 @@ def t11():
                 r"\HofJacobian{\D\given\w}+\HofJacobian{\w}",
             ),
         ),
-        Step(
+        same(
             sympy.hessian(joint, list(w)),
-            "=",
             x.T * spread * x + ridge,
             r"example: logistic regression, $D=2$, two points, prior $\mathcal N(0,"
             r"\Lambda_0^{-1})$, $\pi_i$ the probabilities of label 1: no label in it",
@@ -81,9 +60,8 @@ def t11():
                 r"\textstyle\sum_i\pi_i(1-\pi_i)\,\x_i\x_i^\top+\Lambda_0",
             ),
         ),
-        Step(
+        same(
             sympy.Matrix([joint.diff(v) for v in w]),
-            "=",
             x.T * residual + ridge * w,
             "its gradient",
             tex=(
@@ -97,45 +75,25 @@ def t11():
         "-log(likelihood × prior) by differences",
         "logistic regression: residuals by the family, plus prior, equal its gradient",
     )
-    twice = -entry(sympy.log(likelihood)) - 2 * entry(sympy.log(prior))
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(hessian, precision, joint_hessian, DIGITS),
-            Check(gradient, gradient_at, joint_gradient, DIGITS),
-        ],
-        [
-            Mutant("prior forgotten", 1, -entry(sympy.log(likelihood))),
-            Mutant("prior counted twice", 1, twice),
-            Mutant("sign of the likelihood", 1, entry(sympy.log(likelihood / prior))),
-            Mutant("prior forgotten", 2, -slope(sympy.log(likelihood))),
-            Mutant("covariance for precision", 3, x.T * spread * x + ridge.inv()),
-            Mutant("prior forgotten", 3, x.T * spread * x),
-            Mutant("sign of the residual", 4, ridge * w - x.T * residual),
-            Mutant("prior forgotten", hessian, without_prior),
-            Mutant("prior counted twice", hessian, prior_twice),
-            Mutant(
-                "mean for sum",
-                hessian,
-                lambda x, y, p, t: without_prior(x, y, p, t) / len(x) + p,
-            ),
-            Mutant(
-                "covariance for precision",
-                hessian,
-                lambda *a: np.linalg.inv(precision(*a)),
-            ),
-            Mutant(
-                r"likelihood at another $\theta$",
-                hessian,
-                lambda x, y, p, t: precision(x, y, p, t + 0.5),
-            ),
-            Mutant("sign", gradient, lambda *a: -gradient_at(*a)),
-            Mutant(
-                "prior forgotten",
-                gradient,
-                lambda x, y, p, t: gradient_at(x, y, 0 * p, t),
-            ),
-        ],
+        Check(hessian, precision, joint_hessian, DIGITS),
+        Check(gradient, gradient_at, joint_gradient, DIGITS),
+        Mutant("prior forgotten", hessian, without_prior),
+        Mutant("prior counted twice", hessian, prior_twice),
+        Mutant(
+            "mean for sum",
+            hessian,
+            lambda x, y, p, t: without_prior(x, y, p, t) / len(x) + p,
+        ),
+        Mutant("covariance for precision", hessian, after(precision, np.linalg.inv)),
+        Mutant(
+            r"likelihood at another $\theta$",
+            hessian,
+            changed(precision, 3, lambda t: t + 1),
+        ),
+        Mutant("sign", gradient, lambda *a: -gradient_at(*a)),
+        Mutant("prior forgotten", gradient, changed(gradient_at, 2, np.zeros_like)),
     )
 
 

@@ -3,27 +3,29 @@
 H' is the gradient of -log p(y|x, theta), a row; H'' its Hessian.
 """
 
-from __future__ import annotations
-
 import torch
-from torch import nn
 
+from companion.evidence.draws import flat, network
 from fimlib import fisher
+
+__all__ = [
+    "CLASSES",
+    "at_label",
+    "by_autodiff",
+    "each_label",
+    "flat",
+    "log_probs",
+    "next_label",
+    "tanh_network",
+]  # fmt: skip
 
 CLASSES = 3
 
 
 def tanh_network(rng, count=3):
     """A 2-3-3 network with tanh and softmax, D = 21, and inputs (count, 2)."""
-    model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, CLASSES)).double()
-    with torch.no_grad():
-        for p in model.parameters():
-            p.copy_(torch.tensor(rng.standard_normal(tuple(p.shape))))
+    model = network(rng, 2, 3, CLASSES)
     return model, torch.tensor(rng.standard_normal((count, 2)))
-
-
-def flat(model):
-    return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
 def log_probs(theta, x):
@@ -31,6 +33,17 @@ def log_probs(theta, x):
     hidden = torch.tanh(theta[:6].view(3, 2) @ x + theta[6:9])
     z = theta[9:18].view(3, 3) @ hidden + theta[18:]
     return z - z.logsumexp(0)
+
+
+def each_label(model, inputs, function=None):
+    """Observed information at each label, (M, C, D, D)."""
+    function = function or fisher.observed_information
+    labels = (torch.full((len(inputs),), c) for c in range(CLASSES))
+    return torch.stack([function(model, inputs, y) for y in labels], 1)
+
+
+def next_label(labels):
+    return (labels + 1) % CLASSES
 
 
 def by_autodiff(model, x):

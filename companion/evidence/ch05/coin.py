@@ -4,8 +4,6 @@ The density of z is t^a (1 - t)^b / B(a, b), t the sigmoid of z: after a flat pr
 ones and b zeros. Entropies are those of z, not of t.
 """
 
-from __future__ import annotations
-
 import mpmath
 import numpy as np
 import sympy
@@ -13,11 +11,23 @@ from scipy.special import digamma
 from scipy.stats import beta
 
 from companion.evidence.ch01.information_gain import beta_mean
-from companion.evidence.draws import gap
+from companion.evidence.draws import gap, worst
+
+__all__ = [
+    "SHARE",
+    "N",
+    "coin_eig",
+    "coin_gain",
+    "coin_gains",
+    "coin_gap",
+    "coin_laplace",
+    "coin_values",
+    "left_over",
+    "probability_gains",
+]  # fmt: skip
 
 PRIOR = 1, 2  # the density e^z / (1 + e^z)^3
-K, N = sympy.symbols("k n", positive=True)
-REST = sympy.Function("r", real=True)
+N, SHARE = sympy.symbols("n pi_1", positive=True)
 
 
 def logit_entropy(a, b):
@@ -55,22 +65,16 @@ def coin_laplace():
     return sympy.log(1 + sympy.simplify(curvature) / precision) / 2
 
 
-def gain_after(k, n):
-    """IG of the label 1 after k ones among n labels, psi(t) by its expansion.
+def left_over(leading):
+    """Limit of n^2 (IG(1) - leading) after n labels, a share pi of them 1.
 
-    `REST` is what the expansion leaves out, at most 1 / (12 t^2).
+    H(k, n - k) - H(k + 1, n - k) with psi(t + 1) = psi(t) + 1 / t, psi by its series.
     """
-
-    def psi(t):
-        return sympy.log(t) - 1 / (2 * t) + REST(t)
-
-    # H(k, n - k) - H(k + 1, n - k) with psi(t + 1) = psi(t) + 1 / t.
-    ratio = sympy.gammasimp(
-        sympy.gamma(k) * sympy.gamma(n + 1) / sympy.gamma(n) / sympy.gamma(k + 1)
-    )
-    ones = (k + 1) * (psi(k) + 1 / k) - k * psi(k)
-    labels = (n + 1) * (psi(n) + 1 / n) - n * psi(n)
-    return sympy.log(ratio) + ones - labels
+    t, k = sympy.Symbol("t", positive=True), SHARE * N
+    psi = sympy.digamma(t).aseries(t, 4).removeO()
+    gain = sympy.log(N / k) + psi.subs(t, k) - psi.subs(t, N) + 1 / k - 1 / N
+    rest = sympy.expand(sympy.expand_log(N**2 * (gain - leading(k, N))))
+    return sympy.limit(rest, N, sympy.oo)
 
 
 def coin_gains(ones, zeros):
@@ -91,6 +95,7 @@ def coin_values():
     return one, zero, mean, log(4 * third) / 2
 
 
+@worst
 def coin_gap(function, rng):
     """Entropies of the logit integrated; and the distance to (1/k - 1/n) / 2."""
 
@@ -104,17 +109,15 @@ def coin_gap(function, rng):
         middle = mpmath.log(mpmath.mpf(a) / b)
         return mpmath.quad(surprise, [middle + k for k in range(-45, 46, 9)])
 
-    worst = 0.0
     for ones, zeros in ((1, 2), (4, 9), (30, 10)):
         before = entropy(ones, zeros)
         after = entropy(ones, zeros + 1), entropy(ones + 1, zeros)
         truth = [float(before - h) for h in after]
-        worst = max(worst, gap(function(ones, zeros), truth))
+        yield gap(function(ones, zeros), truth)
     for n in (30, 300, 3000):
         leading = (1 / np.array([2 * n / 3, n / 3]) - 1 / n) / 2
         off = np.abs(function(n / 3, 2 * n / 3) - leading).max()
-        worst = max(worst, off * (off > 0.7 / n**2))
-    return worst
+        yield off * (off > 0.7 / n**2)
 
 
 def probability_gains(ones, zeros):

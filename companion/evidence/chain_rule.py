@@ -4,8 +4,6 @@ sympy's own undefined functions leave the derivatives of A(f_1, f_2, f_3) uneval
 those here are symbols in the end, so that an identity between them is algebra.
 """
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np
@@ -33,7 +31,7 @@ def smooth(*orders):
     return type(name, (Smooth,), {"orders": orders})
 
 
-def chain_rule(sign=-1):
+def chain_rule():
     """Entry (i, j) of the Hessian of A(f) - T'f for three outputs, and the formula."""
     outputs = [sympy.Function(f"f{k}")(S, T) for k in range(3)]
     stat, unit = sympy.symbols("T_1:4", real=True), np.eye(3, dtype=int)
@@ -48,12 +46,19 @@ def chain_rule(sign=-1):
         for m, g in enumerate(outputs)
     )
     rest = sum((stat[k] - part(k)) * f.diff(S, T) for k, f in enumerate(outputs))
-    return as_symbols(loss.diff(S, T)), as_symbols(ggn + sign * rest)
+    return as_symbols(loss.diff(S, T)), as_symbols(ggn - rest)
 
 
-def as_symbols(e):
-    """Generic functions and their derivatives at one point: symbols of their own."""
+def as_symbols(e, positive=()):
+    """Generic functions and their derivatives at one point: symbols of their own.
+
+    Real ones; those of the functions named are positive.
+    """
+
+    def symbol(x):
+        sign = {"positive": True} if x.func in positive else {"real": True}
+        return sympy.Symbol(str(x), **sign)
+
     for kind in (Smooth, sympy.Derivative, AppliedUndef):
-        found = sorted(e.atoms(kind), key=str)
-        e = e.xreplace({x: sympy.Symbol(str(x), real=True) for x in found})
+        e = e.xreplace({x: symbol(x) for x in sorted(e.atoms(kind), key=str)})
     return e

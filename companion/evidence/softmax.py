@@ -5,46 +5,25 @@ by the logits, Lambda the mean of g_y g_y' over the labels. Every class has posi
 probability, as a softmax gives it.
 """
 
-from __future__ import annotations
-
-import numpy as np
 import sympy
 
-from companion.evidence.ch06.eig import C
-from companion.proof import Const, Eye, Given, Let, Step, Sym, Tr
+from companion.evidence.notation import ONE, C, same
+from companion.proof import *
 
-I_C, ONE = Eye(C), Const(sympy.Integer(1))
+__all__ = [
+    "G_Y", "HARD", "I_C", "KAPPA", "LAMBDA", "ONES", "PI", "PROBS", "P_MAX", "P_Y",
+    "SLACK", "SOFTMAX", "TRACE_ONE", "V", "variance_of_one_sample",
+]  # fmt: skip
 
-
-def simplex(world):
-    """(p, y, the most probable label) of a random instance."""
-
-    def make(rng):
-        p = rng.dirichlet(np.ones(world.size(C)))
-        return p, int(rng.integers(len(p)))
-
-    return world.memo("softmax", make)
+I_C = Eye(C)
 
 
-def one_hot(label):
-    return lambda world: np.eye(world.size(C))[label(*simplex(world))]
-
-
-def most_probable(p, y):
-    return int(p.argmax())
-
-
-def slack(world):
-    p, _ = simplex(world)
-    return np.diag(p.max() - p)
-
-
-ONES = Sym(r"\mathbf 1", C, make=lambda world: np.ones(world.size(C)))
-PROBS = Sym("p", C, make=lambda world: simplex(world)[0])
-PI = Sym(r"\Pi", C, C, "pd", make=lambda world: np.diag(simplex(world)[0]))
-E_Y = Sym("e_y", C, make=one_hot(lambda p, y: y))
-E_HARD = Sym(r"e_{\hat y}", C, make=one_hot(most_probable))
-SLACK = Sym("N", C, C, "psd", make=slack)
+ONES = ones(r"\mathbf 1", C)
+PROBS = probabilities("p", ONES)
+PI = diagonal(r"\Pi", PROBS)
+E_Y = one_hot("e_y", PI)
+E_HARD = one_hot(r"e_{\hat y}", PI, probable=True)
+SLACK = slack("N", E_HARD)
 P_Y, P_MAX = Let("p_y", E_Y.T * PROBS), Let(r"p_{\hat y}", E_HARD.T * PROBS)
 SOFTMAX = (
     Given(PI * ONES, PROBS),
@@ -54,19 +33,12 @@ SOFTMAX = (
     Given(ONES.T * E_Y, ONE),
 )
 TRACE_ONE = Given(Tr(PI), ONE)
-HARD = (
-    TRACE_ONE,
-    Given(Tr(PI * PI), PROBS.T * PROBS),
-    Given(SLACK, P_MAX * I_C - PI),
-)
+HARD = (TRACE_ONE, Given(Tr(PI * PI), PROBS.T * PROBS), Given(SLACK, P_MAX * I_C - PI))
 CENTRED = ONES * PROBS.T - I_C  # its rows are p - e_c
 LAMBDA = Let(r"\Lambda", CENTRED.T * PI * CENTRED)
 G_Y = Let("g_y", PROBS - E_Y)
 V = Let("v", -(E_Y / P_Y))
 KAPPA = Let(r"\kappa", V.T * LAMBDA * V)
-
-
-# --- exact lines for three classes -----------------------------------------------
 
 
 def three_classes():
@@ -86,9 +58,8 @@ def variance_of_one_sample():
     p, lam, gradients = three_classes()
     gaps = [g * g.T - lam for g in gradients]
     spread = sum(p[c] * (m * m).trace() for c, m in enumerate(gaps))
-    return Step(
+    return same(
         spread,
-        "=",
         mean_fourth_power() - (lam * lam).trace(),
         r"the variance of one sampled label, $\Vert g_y\Vert^2=1+\Vert p\Vert^2-2p_y$ "
         r"(expanded for $\numclasses=3$)",
