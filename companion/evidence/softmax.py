@@ -10,6 +10,11 @@ import sympy
 from companion.evidence.notation import ONE, C, same
 from companion.proof import *
 
+__all__ = [
+    "G_Y", "HARD", "I_C", "KAPPA", "LAMBDA", "ONES", "PI", "PROBS", "P_MAX", "P_Y",
+    "SLACK", "SOFTMAX", "TRACE_ONE", "V", "variance_of_one_sample",
+]  # fmt: skip
+
 I_C = Eye(C)
 
 
@@ -34,9 +39,6 @@ LAMBDA = Let(r"\Lambda", CENTRED.T * PI * CENTRED)
 G_Y = Let("g_y", PROBS - E_Y)
 V = Let("v", -(E_Y / P_Y))
 KAPPA = Let(r"\kappa", V.T * LAMBDA * V)
-
-
-# --- exact lines for three classes -----------------------------------------------
 
 
 def three_classes():

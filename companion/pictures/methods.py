@@ -1,20 +1,10 @@
 """Pictures of methods at work: one pool, every method; ensembles for posteriors."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from companion.claims import one_thread
+from companion.pictures.drawing import *
 from fimlib import information, registry
-from fimlib.figures.plots.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    drawing,
-    six_digits,
-    write,
-)
 from fimlib.fisher import FisherRoots
 from fimlib.posterior import GaussianPosterior
 

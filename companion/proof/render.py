@@ -62,8 +62,8 @@ def _number(value):
 
 
 def _latex(e):
-    """sympy's LaTeX, but 2 pi e as everybody writes it."""
-    return sympy.latex(e).replace(r"e \pi", r"\pi e")
+    """sympy's LaTeX, but 2 pi e as everybody writes it, and a space after a row."""
+    return sympy.latex(e).replace(r"e \pi", r"\pi e").replace(r"\\", r"\\ ")
 
 
 def _atom(e):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from companion import claims, proof
+from companion.evidence.draws import gap, worst
 from companion.evidence.ledger import CONDITIONS, CORRECTED, HOLDS
 from companion.proof.page import derivation_markdown
 from companion.proof.rules import Rule
@@ -90,6 +91,16 @@ def test_inequality_is_proved_not_sampled(number, decided):
 
 def test_the_ledger_has_the_claims_of_the_chapters():
     assert list(CLAIMS) == [f"T{i}" for i in range(1, 51)]
+
+
+@pytest.mark.parametrize("residuals", [[], [0.0, np.nan], [np.inf, 0.0]])
+def test_what_was_not_compared_does_not_hold(residuals):
+    @worst
+    def compare(function, rng):
+        yield from residuals
+
+    assert not proof.Check("any", abs, compare, 1.0).decide(None).ok
+    assert gap([], []) == gap([np.nan], [np.nan]) == np.inf
 
 
 # --- broken formulas -------------------------------------------------------------

@@ -10,7 +10,7 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 from companion.evidence.ch01.information_quantities import EIG, P_Y
 from companion.evidence.draws import SIZES, TIGHT, doubled, gap, log_det, problem, worst
-from companion.evidence.ledger import CONDITIONS, claim
+from companion.evidence.ledger import CONDITIONS, claim, evidence
 from companion.evidence.notation import I_D, LABEL, S2, S_NEW, X_1, ZERO, S, W, same
 from companion.proof import *
 from fimlib import information, predictive
@@ -25,29 +25,23 @@ PRIOR = (1, 10)  # of a Bernoulli probability t
 @claim(
     "T2",
     CONDITIONS,
-    (
-        "thm-information-gain eq-information-mean-gain eq-information-linear-gain "
-        "eq-information-gains eq-errata-gains"
-    ),
-    correction=(
-        "two different quantities fit the description and average to EIG; the entropy"
-        " drop is negative for a label that leaves the parameters less certain"
-    ),
+    "thm-information-gain eq-information-mean-gain eq-information-linear-gain "
+    "eq-information-gains eq-errata-gains",
 )
 def t2():
+    """Two different quantities fit the description and average to EIG; the entropy drop
+    is negative for a label that leaves the parameters less certain.
+    """
     surprise = Average(W, LABEL, "gain")
-    drop = Let(
-        rf"\E{{{P_Y}}}{{\mathrm{{IG}}(\x,\y)}}", H(W) - Average(W, LABEL, "entropy")
-    )
+    left = Average(W, LABEL, "entropy")
+    drop = Let(rf"\E{{{P_Y}}}{{\mathrm{{IG}}(\x,\y)}}", H(W) - left)
     kl = Let(rf"\simpleE{{\y}}\Kale{{{POSTERIOR}}}{{\pof{{\w}}}}", surprise)
     steps = [
-        *chain(
+        same(
             drop,
-            eq(
-                EIG,
-                r"for $\mathrm{IG}(\x,\y)=\Hof{\W}-\Hof{\W\given\y,\x}$ this is the "
-                "definition of EIG",
-            ),
+            EIG,
+            r"for $\mathrm{IG}(\x,\y)=\Hof{\W}-\Hof{\W\given\y,\x}$ this is the "
+            "definition of EIG",
         ),
         *chain(
             kl,
@@ -74,39 +68,35 @@ def t2():
         "Beta(1, 10): both gains of both labels, by quadrature",
         "predictive.bald on quantiles of Beta(1, 10) equals the mean of both",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(laplace, information.ig, gaussian_drop, TIGHT),
-            Check(told, entropy_drop, any_label, TIGHT),
-            Check(closed, divergence, at_residuals, TIGHT),
-            Check(hermite, mean_divergence, hermite_mean, TIGHT),
-            Check(counts, beta_gains, by_quadrature, TIGHT),
-            Check(average, predictive.bald, mean_of_gains, 1e-5),
-        ],
-        [
-            Mutant("the divergence the other way round", 2, Average(W, LABEL, "loss")),
-            Mutant("at least the label's entropy", 3, H(LABEL)),
-            Mutant("a mean with equal weights", 10, (less + more) / 2),
-            Mutant("absolute value", laplace, lambda h, p: information.ig(h, p).abs()),
-            Mutant("dropped ½", laplace, doubled(information.ig)),
-            Mutant("sign", told, lambda *a: -entropy_drop(*a)),
-            Mutant("divergence for entropy drop", told, divergence),
-            Mutant("entropy drop for divergence", closed, entropy_drop),
-            Mutant(
-                "the divergence the other way round",
-                closed,
-                lambda *a: divergence(*a, reverse=True),
-            ),
-            Mutant(
-                "labels of one model, not of the marginal",
-                hermite,
-                lambda m, c, s, x: mean_divergence(m, c, s, x, spread=s),
-            ),
-            Mutant("the two exchanged", counts, lambda *a: beta_gains(*a)[::-1]),
-            Mutant("labels exchanged", counts, lambda *a: beta_gains(*a)[:, ::-1]),
-            Mutant("dropped ½", average, doubled(predictive.bald)),
-        ],
+        Check(laplace, information.ig, gaussian_drop, TIGHT),
+        Check(told, entropy_drop, any_label, TIGHT),
+        Check(closed, divergence, at_residuals, TIGHT),
+        Check(hermite, mean_divergence, hermite_mean, TIGHT),
+        Check(counts, beta_gains, by_quadrature, TIGHT),
+        Check(average, predictive.bald, mean_of_gains, 1e-5),
+        Mutant("the divergence the other way round", 2, Average(W, LABEL, "loss")),
+        Mutant("at least the label's entropy", 3, H(LABEL)),
+        Mutant("a mean with equal weights", 10, (less + more) / 2),
+        Mutant("absolute value", laplace, lambda h, p: information.ig(h, p).abs()),
+        Mutant("dropped ½", laplace, doubled(information.ig)),
+        Mutant("sign", told, lambda *a: -entropy_drop(*a)),
+        Mutant("divergence for entropy drop", told, divergence),
+        Mutant("entropy drop for divergence", closed, entropy_drop),
+        Mutant(
+            "the divergence the other way round",
+            closed,
+            lambda *a: divergence(*a, reverse=True),
+        ),
+        Mutant(
+            "labels of one model, not of the marginal",
+            hermite,
+            lambda m, c, s, x: mean_divergence(m, c, s, x, spread=s),
+        ),
+        Mutant("the two exchanged", counts, lambda *a: beta_gains(*a)[::-1]),
+        Mutant("labels exchanged", counts, lambda *a: beta_gains(*a)[:, ::-1]),
+        Mutant("dropped ½", average, doubled(predictive.bald)),
     )
 
 
@@ -145,9 +135,6 @@ def linear_steps():
         ),
         same(Mean(told, r"\simpleE{\y}"), eig, r"$\simpleE{\y}[r^2]=v$"),
     ]
-
-
-# --- a Bernoulli label whose probability t has a beta prior --------------------------
 
 
 def beta_steps():
@@ -250,9 +237,6 @@ def mean_of_gains(function, rng):
     found = float(function(np.log(np.stack([1 - t, t], -1))[None])[0])
     both = beta_gains(a, b) @ [b / (a + b), a / (a + b)]
     return gap(np.full(2, found), both)
-
-
-# --- functions of fimlib that are checked, and what they must equal ------------------
 
 
 @worst

@@ -6,7 +6,7 @@ from scipy import stats
 from companion.evidence.ch01.label_tables import plogp, posteriors, tables
 from companion.evidence.ch02.blr import model_eig
 from companion.evidence.draws import SIZES, TIGHT, doubled, gap, problem, worst
-from companion.evidence.ledger import HOLDS, claim
+from companion.evidence.ledger import HOLDS, claim, evidence
 from companion.evidence.notation import LABEL, SAMPLED, ZERO, W
 from companion.proof import *
 from fimlib import predictive
@@ -22,9 +22,6 @@ REMAINING = Average(W, LABEL, "entropy")
 KNOWN = Average(SAMPLED, LABEL, "entropy")
 ENTROPY_LEFT = Let(rf"\E{{{P_Y}}}{{\Hof{{\W\given\y,\x}}}}", REMAINING)
 LABEL_NOISE = Let(r"\E{\pof{\w}}{\Hof{\Y\given\x,\w}}", NOISE)
-
-
-# --- T1 --------------------------------------------------------------------------
 
 
 @claim("T1", HOLDS, "thm-information-eig eq-information-eig")
@@ -92,27 +89,23 @@ def t1():
         "predictive.bald stays between 0 and min(log C, log L), certain labels too",
         "BLR: eig equals both entropy drops, of the parameters and of the label",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(forms, predictive.bald, three_forms, TIGHT),
-            Check(caps, predictive.bald, over_the_caps, 0),
-            Check(linear, model_eig, both_drops, TIGHT),
-        ],
-        [
-            Mutant("the divergence the other way round", 3, reverse),
-            Mutant("difference of the two entropies", 5, H_Y - H(SAMPLED)),
-            Mutant("half of it is a cap", 6, HALF * log_c),
-            Mutant("label entropy for information", forms, label_entropy),
-            Mutant("expectation over one model's labels", forms, one_models_labels),
-            Mutant("the divergence the other way round", forms, reversed_kl),
-            Mutant("bits for nats", forms, lambda p: predictive.bald(p) / np.log(2)),
-            Mutant("label entropy for information", caps, label_entropy),
-            Mutant("bits for nats", caps, lambda p: predictive.bald(p) / np.log(2)),
-            Mutant("sign", caps, lambda p: -predictive.bald(p)),
-            Mutant("dropped ½", linear, doubled(model_eig)),
-            Mutant("label entropy for information", linear, predictive_entropy),
-        ],
+        Check(forms, predictive.bald, three_forms, TIGHT),
+        Check(caps, predictive.bald, over_the_caps, 0),
+        Check(linear, model_eig, both_drops, TIGHT),
+        Mutant("the divergence the other way round", 3, reverse),
+        Mutant("difference of the two entropies", 5, H_Y - H(SAMPLED)),
+        Mutant("half of it is a cap", 6, HALF * log_c),
+        Mutant("label entropy for information", forms, label_entropy),
+        Mutant("expectation over one model's labels", forms, one_models_labels),
+        Mutant("the divergence the other way round", forms, reversed_kl),
+        Mutant("bits for nats", forms, lambda p: predictive.bald(p) / np.log(2)),
+        Mutant("label entropy for information", caps, label_entropy),
+        Mutant("bits for nats", caps, lambda p: predictive.bald(p) / np.log(2)),
+        Mutant("sign", caps, lambda p: -predictive.bald(p)),
+        Mutant("dropped ½", linear, doubled(model_eig)),
+        Mutant("label entropy for information", linear, predictive_entropy),
     )
 
 

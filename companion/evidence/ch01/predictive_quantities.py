@@ -10,7 +10,7 @@ import numpy as np
 from companion.evidence.ch01.information_quantities import NOISE
 from companion.evidence.ch01.label_tables import information, label_tables, outcomes
 from companion.evidence.draws import TIGHT, gap, problem, worst
-from companion.evidence.ledger import HOLDS, claim
+from companion.evidence.ledger import HOLDS, claim, evidence
 from companion.evidence.notation import LABEL, W, at_least, at_most
 from companion.proof import *
 from fimlib import predictive
@@ -94,41 +94,37 @@ def t3():
         "BLR: EPIG of an input outside JEPIG's set, ½ log 4/3 = .14384 against 0",
         "BLR, D = 5: JEPIG rises to EIG, E = 5, 50, 500, 2000, as its bound says",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(single, predictive.epig, mean_of_pairs, TIGHT),
-            Check(joint, joint_information, joint_label, TIGHT),
-            Check(order, table_scores, table_violations, 0),
-            Check(linear, linear_scores, linear_violations, 0),
-            Check(outside, linear_scores, outside_the_set, TIGHT),
-            Check(trend, linear_scores, approach_to_eig, 0),
-        ],
-        [
-            Mutant("the parameters for an evaluation label", 1, MI(W, LABEL)),
-            Mutant("one evaluation label for all", 2, MI(one, LABEL)),
-            Mutant("half the EIG", 3, HALF * MI(W, LABEL)),
-            Mutant("one set for the mean over sets", 4, MI(REPEATED, LABEL)),
-            Mutant("entropy of the parameters", 5, H(W)),
-            Mutant("sum for mean", single, lambda p, e: len(e) * predictive.epig(p, e)),
-            Mutant("mean label for mean of informations", single, mean_label),
-            Mutant("JEPIG for EPIG", single, joint_information),
-            Mutant("EIG for EPIG", single, lambda p, e: predictive.bald(p)),
-            Mutant("EPIG for JEPIG", joint, predictive.epig),
-            Mutant("EIG for JEPIG", joint, lambda p, e: predictive.bald(p)),
-            Mutant("sum of EPIGs for JEPIG", joint, sum_of_pairs),
-            Mutant("order reversed", order, lambda *a: table_scores(*a)[::-1]),
-            Mutant("sum for mean", order, summed(table_scores)),
-            Mutant("order reversed", linear, lambda *a: linear_scores(*a)[::-1]),
-            Mutant("sum for mean", linear, summed(linear_scores)),
-            Mutant(
-                "both on JEPIG's set",
-                outside,
-                lambda blr, x, e, e_joint=None: linear_scores(blr, x, e_joint),
-            ),
-            Mutant("EPIG for JEPIG", trend, lambda *a: linear_scores(*a)[[0, 0, 2]]),
-            Mutant("half the JEPIG", trend, lambda *a: halved(linear_scores(*a))),
-        ],
+        Check(single, predictive.epig, mean_of_pairs, TIGHT),
+        Check(joint, joint_information, joint_label, TIGHT),
+        Check(order, table_scores, table_violations, 0),
+        Check(linear, linear_scores, linear_violations, 0),
+        Check(outside, linear_scores, outside_the_set, TIGHT),
+        Check(trend, linear_scores, approach_to_eig, 0),
+        Mutant("the parameters for an evaluation label", 1, MI(W, LABEL)),
+        Mutant("one evaluation label for all", 2, MI(one, LABEL)),
+        Mutant("half the EIG", 3, HALF * MI(W, LABEL)),
+        Mutant("one set for the mean over sets", 4, MI(REPEATED, LABEL)),
+        Mutant("entropy of the parameters", 5, H(W)),
+        Mutant("sum for mean", single, lambda p, e: len(e) * predictive.epig(p, e)),
+        Mutant("mean label for mean of informations", single, mean_label),
+        Mutant("JEPIG for EPIG", single, joint_information),
+        Mutant("EIG for EPIG", single, lambda p, e: predictive.bald(p)),
+        Mutant("EPIG for JEPIG", joint, predictive.epig),
+        Mutant("EIG for JEPIG", joint, lambda p, e: predictive.bald(p)),
+        Mutant("sum of EPIGs for JEPIG", joint, sum_of_pairs),
+        Mutant("order reversed", order, lambda *a: table_scores(*a)[::-1]),
+        Mutant("sum for mean", order, summed(table_scores)),
+        Mutant("order reversed", linear, lambda *a: linear_scores(*a)[::-1]),
+        Mutant("sum for mean", linear, summed(linear_scores)),
+        Mutant(
+            "both on JEPIG's set",
+            outside,
+            lambda blr, x, e, e_joint=None: linear_scores(blr, x, e_joint),
+        ),
+        Mutant("EPIG for JEPIG", trend, lambda *a: linear_scores(*a)[[0, 0, 2]]),
+        Mutant("half the JEPIG", trend, lambda *a: halved(linear_scores(*a))),
     )
 
 

@@ -7,6 +7,11 @@ import sympy
 from companion.evidence.notation import HESSIAN, OUTER, ROW
 from companion.proof import Calculus, Positive
 
+__all__ = [
+    "FAMILIES", "THETA", "by_powers", "count_moment", "family_line", "normal_moment",
+    "over_classes", "uniform_lines",
+]  # fmt: skip
+
 THETA = sympy.Symbol("theta", positive=True)
 
 

@@ -13,6 +13,20 @@ from scipy.stats import beta
 from companion.evidence.ch01.information_gain import beta_mean
 from companion.evidence.draws import gap, worst
 
+__all__ = [
+    "REST",
+    "K",
+    "N",
+    "coin_eig",
+    "coin_gain",
+    "coin_gains",
+    "coin_gap",
+    "coin_laplace",
+    "coin_values",
+    "gain_after",
+    "probability_gains",
+]  # fmt: skip
+
 PRIOR = 1, 2  # the density e^z / (1 + e^z)^3
 K, N = sympy.symbols("k n", positive=True)
 REST = sympy.Function("r", real=True)

@@ -10,12 +10,12 @@ import sympy
 import torch
 
 from companion.evidence.ch04.label_network import CLASSES, flat, tanh_network
-from companion.evidence.ch05.chain_rule import chain_rule
+from companion.evidence.chain_rule import chain_rule
 from companion.evidence.draws import TIGHT, dense, gap, network, outputs, worst
 from companion.evidence.generic import EachEntry, density, entry
 from companion.evidence.generic import S as Z_I
 from companion.evidence.generic import T as Z_J
-from companion.evidence.ledger import CONDITIONS, claim
+from companion.evidence.ledger import CONDITIONS, claim, evidence
 from companion.evidence.notation import HESSIAN, JAC, LAMBDA, ONE, C, same
 from companion.proof import *
 from companion.proof.calculus import at_zero_of
@@ -68,17 +68,11 @@ TWICE = Given(CENTRED.T * PI * CENTRED - ONES.T * PI * ONES * CURVATURE, Zero(C,
 BEND = bend(along(LINE * JAC * V + HALF * LINE * LINE * Q))
 
 
-@claim(
-    "T16",
-    CONDITIONS,
-    "thm-family-fim eq-family-fim",
-    correction=(
-        r"the $\nabla_{\w}f$ of the display is the $\numclasses\times D$ Jacobian, and"
-        " the outputs have to be natural parameters: a mean or a standard deviation "
-        "is not"
-    ),
-)
+@claim("T16", CONDITIONS, "thm-family-fim eq-family-fim")
 def t16():
+    r"""The $\nabla_{\w}f$ of the display is the $\numclasses\times D$ Jacobian, and the
+    outputs have to be natural parameters: a mean or a standard deviation is not.
+    """
     left, right = chain_rule()
     curved, factored = natural_density()
     steps = [
@@ -142,40 +136,31 @@ def t16():
         "two Poisson counts: network_roots is the mean Hessian over 900 labels",
     )
     h, roots = fisher.observed_information, fisher.network_roots
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(observed, h, pieces_gap, TIGHT),
-            Check(exact, roots, jacobian_gap, TIGHT),
-            Check(counts, roots, counts_gap, TIGHT),
-        ],
-        [
-            Mutant("mean square for covariance", 5, CURVATURE + ROW_A.T * ROW_A),
-            Mutant("sign of the residual", observed, flipped_residual),
-            Mutant("residual forgotten", observed, ggn_of),
-            Mutant("diag(p) without pp'", observed, without_outer),
-            Mutant("diag(p) without pp'", exact, without_outer_roots),
-            Mutant("Jacobian of the last layer transposed", exact, transposed_last),
-            Mutant("curvature left out", exact, jacobian_alone),
-            Mutant("a rate for its logarithm", counts, curvature_of_rates),
-            Mutant("one output of two", counts, first_output),
-        ],
+        Check(observed, h, pieces_gap, TIGHT),
+        Check(exact, roots, jacobian_gap, TIGHT),
+        Check(counts, roots, counts_gap, TIGHT),
+        Mutant("mean square for covariance", 5, CURVATURE + ROW_A.T * ROW_A),
+        Mutant("sign of the residual", observed, flipped_residual),
+        Mutant("residual forgotten", observed, ggn_of),
+        Mutant("diag(p) without pp'", observed, without_outer),
+        Mutant("diag(p) without pp'", exact, without_outer_roots),
+        Mutant("Jacobian of the last layer transposed", exact, transposed_last),
+        Mutant("curvature left out", exact, jacobian_alone),
+        Mutant("a rate for its logarithm", counts, curvature_of_rates),
+        Mutant("one output of two", counts, first_output),
     )
-
-
-# --- the steps -------------------------------------------------------------------
 
 
 def natural_density():
     """Entry (i, j) of the Hessian of h exp(z'T - A), and p times its factor."""
-    h, first, second = sympy.symbols("h T_i T_j", positive=True)
-    A = density("A", Z_I, Z_J)
+    h = sympy.Symbol("h", positive=True)
+    first, second = sympy.symbols("T_i T_j", real=True)
+    A = sympy.Function("A", real=True)(Z_I, Z_J)
     p = h * sympy.exp(Z_I * first + Z_J * second - A)
     slopes = (first - A.diff(Z_I)) * (second - A.diff(Z_J))
     return entry(p), p * (slopes - A.diff(Z_I, Z_J))
-
-
-# --- checks ----------------------------------------------------------------------
 
 
 def pieces(model, x):
@@ -230,9 +215,6 @@ def counts_gap(function, rng):
         raise ArithmeticError("the counts do not hold all of the probability")
     truth = torch.func.hessian(lambda t: p @ loss(t))(theta)
     return gap(dense(function(model, x, Poisson()))[0], truth)
-
-
-# --- wrong functions -------------------------------------------------------------
 
 
 def ggn_of(model, inputs, labels):

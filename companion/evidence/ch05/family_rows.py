@@ -10,13 +10,7 @@ from dataclasses import dataclass
 
 import sympy
 
-from companion.evidence.ch04.score_families import (
-    THETA,
-    by_powers,
-    count_moment,
-    normal_moment,
-    over_classes,
-)
+from companion.evidence.ch04.score_families import *
 from companion.proof import Calculus
 
 U, W = sympy.symbols("u w", positive=True)

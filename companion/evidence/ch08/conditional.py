@@ -8,7 +8,7 @@ import numpy as np
 
 from companion.evidence.ch08.log_det_mi import R_A, R_E, S_A, schur, stacked
 from companion.evidence.draws import TIGHT, gap, gradients, log_det, worst
-from companion.evidence.ledger import CONDITIONS, claim
+from companion.evidence.ledger import CONDITIONS, claim, evidence
 from companion.evidence.notation import I_D, I_K, LAM, K, same
 from companion.proof import *
 from fimlib import information, similarity
@@ -40,16 +40,11 @@ def stack(name, *parts):
     return Let(f"f({name})", logdet(LAM * Eye(size) + rows * rows.T)), rules
 
 
-@claim(
-    "T35",
-    CONDITIONS,
-    "thm-sim-conditional eq-sim-conditional",
-    correction=(
-        "with the training set as T this is the posterior that T32 forgot; with its "
-        "true-label gradients, which vanish on a fitted set, it is forgotten again"
-    ),
-)
+@claim("T35", CONDITIONS, "thm-sim-conditional eq-sim-conditional")
 def t35():
+    """With the training set as T this is the posterior that T32 forgot; with its
+    true-label gradients, which vanish on a fitted set, it is forgotten again.
+    """
     count = scalar(K)
     a, t = LAM * I_K + S_A, LAM * I_T + S_T
     rest = a - S_AT * t.I * S_TA
@@ -114,20 +109,16 @@ def t35():
         "log-determinants",
         "the more is known, the less a batch is worth: log_det_cg falls with T",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(gains, similarity.log_det_cg, twice_eig, TIGHT),
-            Check(mutual, similarity.log_det_cmi, twice_jepig, TIGHT),
-            Check(order, similarity.log_det_cg, falls, 0),
-        ],
-        [
-            Mutant("dropped ½", gains, lambda *k, jitter: cg(*k, jitter=jitter) / 2),
-            Mutant("known set left out", gains, without_known),
-            Mutant("dropped ½", mutual, lambda *k, jitter: cmi(*k, jitter=jitter) / 2),
-            Mutant("known set left out", mutual, unconditional),
-            Mutant("sign turned", order, lambda *k, jitter: -cg(*k, jitter=jitter)),
-        ],
+        Check(gains, similarity.log_det_cg, twice_eig, TIGHT),
+        Check(mutual, similarity.log_det_cmi, twice_jepig, TIGHT),
+        Check(order, similarity.log_det_cg, falls, 0),
+        Mutant("dropped ½", gains, lambda *k, jitter: cg(*k, jitter=jitter) / 2),
+        Mutant("known set left out", gains, without_known),
+        Mutant("dropped ½", mutual, lambda *k, jitter: cmi(*k, jitter=jitter) / 2),
+        Mutant("known set left out", mutual, unconditional),
+        Mutant("sign turned", order, lambda *k, jitter: -cg(*k, jitter=jitter)),
     )
 
 

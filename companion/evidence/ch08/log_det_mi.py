@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import subspace_angles
 
 from companion.evidence.draws import gap, gradients, log_det, pd_matrix, worst
-from companion.evidence.ledger import CORRECTED, claim
+from companion.evidence.ledger import CORRECTED, claim, evidence
 from companion.evidence.notation import I_D, I_K, LAM, E, K, P, same
 from companion.proof import *
 from companion.proof.rules import identity
@@ -33,16 +33,11 @@ def schur(a, cross, e, cross_t):
     return whole, rules
 
 
-@claim(
-    "T34",
-    CORRECTED,
-    "thm-sim-mi eq-sim-mi eq-sim-angles eq-errata-talk-log-det-mi",
-    correction=(
-        "the factor ½ and λ are missing; without λ the formula is infinite as soon as"
-        " the evaluation gradients span the candidate's, and else sees angles only"
-    ),
-)
+@claim("T34", CORRECTED, "thm-sim-mi eq-sim-mi eq-sim-angles eq-errata-talk-log-det-mi")
 def t34():
+    """The factor ½ and λ are missing; without λ the formula is infinite as soon as the
+    evaluation gradients span the candidate's, and else sees angles only.
+    """
     a, e = LAM * I_K + S_A, LAM * I_E + S_E
     schur_complement = a - S_AE * e.I * S_EA
     rest = Let(r"S_{A\mid E}", schur_complement)
@@ -60,16 +55,14 @@ def t34():
             schur_complement,
             r"Woodbury, {prf:ref}`thm-sylvester`; call this $S_{A\mid E}$",
         ),
-        *chain(
+        same(
             jepig,
-            eq(
-                HALF * logdet(a) - HALF * logdet(rest),
-                r"{eq}`eq-epig-jepig`, $P=\lambda I$, and $\lambda^{\batchvar}$ "
-                r"cancels: LogDetMI, with ½ and $\lambda$",
-                alike,
-                Scaled(LAM, after),
-                Scaled(1 / LAM, a),
-            ),
+            HALF * logdet(a) - HALF * logdet(rest),
+            r"{eq}`eq-epig-jepig`, $P=\lambda I$, and $\lambda^{\batchvar}$ "
+            r"cancels: LogDetMI, with ½ and $\lambda$",
+            alike,
+            Scaled(LAM, after),
+            Scaled(1 / LAM, a),
         ),
         same(
             logdet(whole) - logdet(e),
@@ -95,27 +88,23 @@ def t34():
         r"softmax, λ = 0: finite up to $(\numclasses-1)(d+1)-1$ gradients at hard "
         "labels, refused from one more on",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(exact, similarity.log_det_mi, twice_jepig, 1e-8),
-            Check(weighted, similarity.log_det_mi, twice_dense, 1e-10),
-            Check(slope, similarity.jepig_small_prior_slope, growth, 1e-3),
-            Check(limit, similarity.log_det_mi, sum_over_angles, 1e-9),
-            Check(lengths, similarity.log_det_mi, same_span, 1e-9),
-            Check(spanned, similarity.log_det_mi, last_finite_size, 0),
-        ],
-        [
-            Mutant(r"$\lambda$ only once", 1, a - S_AE * S_E.I * S_EA),
-            Mutant("dropped ½", exact, halved),
-            Mutant("no jitter", exact, without_jitter),
-            Mutant("EIG for JEPIG", exact, own_log_det),
-            Mutant("twice the jitter", weighted, double_jitter),
-            Mutant("ranks added up", slope, lambda a, ae, e: len(a) + len(e)),
-            Mutant("dropped ½", limit, halved),
-            Mutant("with a jitter", lengths, unit_jitter),
-            Mutant("with a jitter", spanned, unit_jitter),
-        ],
+        Check(exact, similarity.log_det_mi, twice_jepig, 1e-8),
+        Check(weighted, similarity.log_det_mi, twice_dense, 1e-10),
+        Check(slope, similarity.jepig_small_prior_slope, growth, 1e-3),
+        Check(limit, similarity.log_det_mi, sum_over_angles, 1e-9),
+        Check(lengths, similarity.log_det_mi, same_span, 1e-9),
+        Check(spanned, similarity.log_det_mi, last_finite_size, 0),
+        Mutant(r"$\lambda$ only once", 1, a - S_AE * S_E.I * S_EA),
+        Mutant("dropped ½", exact, halved),
+        Mutant("no jitter", exact, without_jitter),
+        Mutant("EIG for JEPIG", exact, own_log_det),
+        Mutant("twice the jitter", weighted, double_jitter),
+        Mutant("ranks added up", slope, lambda a, ae, e: len(a) + len(e)),
+        Mutant("dropped ½", limit, halved),
+        Mutant("with a jitter", lengths, unit_jitter),
+        Mutant("with a jitter", spanned, unit_jitter),
     )
 
 

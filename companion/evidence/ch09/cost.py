@@ -10,33 +10,27 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from companion.evidence.draws import TIGHT, classifier, classifiers, doubled, gap, worst
-from companion.evidence.ledger import CORRECTED, claim
+from companion.evidence.ledger import CORRECTED, claim, evidence
 from companion.evidence.notation import I_R, G, P, R, same
-from companion.proof import *
+from companion.proof import HALF, Check, Eye, Mean, Mutant, Sym, Tr
 from fimlib import information
 
-# --- T48 -------------------------------------------------------------------------
 
-
-@claim(
-    "T48",
-    CORRECTED,
-    "thm-lens-cost eq-lens-cost",
-    correction=(
-        "same dominant cost per point; cheaper for batches and evaluation sets, by "
-        "linearity, and for stochastic estimates"
-    ),
-)
+@claim("T48", CORRECTED, "thm-lens-cost eq-lens-cost")
 def t48():
+    """Same dominant cost per point; cheaper for batches and evaluation sets, by
+    linearity, and for stochastic estimates.
+    """
     signs = Sym(r"vv^\top", "r", "r", "psd", mean=Eye("r"))
     f_e = Sym("F_E", "D", "D", "psd")
     other = Sym("R_2", "s", "D")
     after = (P + R.T * R).I
     block = R * P.I * f_e * P.I * R.T
     steps = [
-        *chain(
+        same(
             HALF * Tr(R.T * R * P.I),
-            eq(HALF * Tr(G), "the trace is cyclic: the same block as the log det's"),
+            HALF * Tr(G),
+            "the trace is cyclic: the same block as the log det's",
         ),
         same(
             HALF * Tr((R.T * R + other.T * other) * P.I),
@@ -61,23 +55,19 @@ def t48():
         "eig (trace) of one row v'R, over all sign vectors v, has the mean eig (trace)",
         "matrix products of the two forms cost the same within 1%, torch's counter",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(blocks, both_forms, from_spectrum, TIGHT),
-            Check(draws, sign_average, dense_trace, TIGHT),
-            Check(work, both_forms, same_work, 0.01),
-        ],
-        [
-            Mutant("forms exchanged", blocks, lambda r, p: both_forms(r, p)[::-1]),
-            Mutant("dropped ½", blocks, doubled(both_forms)),
-            Mutant(
-                "two draws for all",
-                draws,
-                lambda r, p: sign_average(r, p, sign_vectors(r.rank)[:2]),
-            ),
-            Mutant("naive D × D determinant", work, naive_forms),
-        ],
+        Check(blocks, both_forms, from_spectrum, TIGHT),
+        Check(draws, sign_average, dense_trace, TIGHT),
+        Check(work, both_forms, same_work, 0.01),
+        Mutant("forms exchanged", blocks, lambda r, p: both_forms(r, p)[::-1]),
+        Mutant("dropped ½", blocks, doubled(both_forms)),
+        Mutant(
+            "two draws for all",
+            draws,
+            lambda r, p: sign_average(r, p, sign_vectors(r.rank)[:2]),
+        ),
+        Mutant("naive D × D determinant", work, naive_forms),
     )
 
 

@@ -8,7 +8,7 @@ All start from the labelled sets with which the splits of ``fig4`` start.
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,30 +66,36 @@ def run(
     studies: some of rank, redundancy and bald. ``changes`` replace fields of
     ``Protocol``. Raises ValueError for other names, before anything is computed.
     """
-    protocol = protocol_for(protocol, **changes)
+    own = protocol_for(protocol, **changes)
     settings = _restricted(settings or Settings(), data, seeds)
     chosen = tuple(studies or STUDIES)
     for name in chosen:
         if name not in STUDIES:
             raise ValueError(f"no study {name!r}; there are {', '.join(STUDIES)}")
     bars = progress_bars(progress)
-    key = records.sha256(repr((protocol.numbers(), settings)).encode())[:8]
+    key = records.sha256(repr((own.numbers(), settings)).encode())[:8]
     folder = Work(Path(work) / f"{NAME}-{key}")
     paths = {n: Path(out or "figures/data") / f"fig4-{n}.csv" for n in chosen}
-    same = {"protocol": protocol.numbers(), "settings": dataclasses.asdict(settings)}
+    same = {"protocol": own.numbers(), "settings": dataclasses.asdict(settings)}
     for path in paths.values():
         records.check_replaceable(path, {}, **same)
     for name, path in paths.items():
         study, units_of = STUDIES[name]
-        units = units_of(protocol, settings)
-        found = []
-        with fixed_threads(protocol.threads), bars(name, len(units), 0) as bar:
+        units, found = units_of(own, settings), []
+        with fixed_threads(own.threads), bars(name, len(units), 0) as bar:
             for one in units:
-                compute = functools.partial(study, *one, protocol, settings)
-                place = "/".join(map(str, (name, *one)))
-                found.append(folder.unit(place, compute))
+                compute = functools.partial(study, *one, own, settings)
+                found.append(folder.unit("/".join(map(str, (name, *one))), compute))
                 bar.update()
-        _write(path, units, found, protocol, settings)
+        about = {
+            "experiment": NAME,
+            "command": f"fimlib run {NAME}",
+            **same,
+            "data": {data: sets.load(data).digest for data, *_ in units},
+            "core_seconds": round(sum(float(unit["seconds"]) for unit in found), 1),
+            **records.environment(own.threads),
+        }
+        records.write_record(path, records.joined(found), about)
     return path
 
 
@@ -99,36 +105,14 @@ def _restricted(
     """The settings with these data sets and splits, where they are given."""
     if isinstance(data, str):
         data = tuple(map(sets.canonical, data.split(",")))
-    if data is not None:
-        settings = dataclasses.replace(
-            settings, rank_data=data, redundancy_data=data, bald_data=data
-        )
-    if seeds is not None:
-        seeds = tuple(seeds)
-        settings = dataclasses.replace(
-            settings, rank_splits=seeds, redundancy_splits=seeds, bald_splits=seeds
-        )
-    return settings
-
-
-def _write(
-    path: Path,
-    units: list[Any],
-    found: list[Arrays],
-    protocol: Protocol,
-    settings: Settings,
-) -> None:
-    names = list(dict.fromkeys(name for name, *_ in units))
-    about = {
-        "experiment": NAME,
-        "command": f"fimlib run {NAME}",
-        "protocol": protocol.numbers(),
-        "settings": dataclasses.asdict(settings),
-        "data": {name: sets.load(name).digest for name in names},
-        "core_seconds": round(sum(float(arrays["seconds"]) for arrays in found), 1),
-        **records.environment(protocol.threads),
+    given = {"data": data, "splits": seeds if seeds is None else tuple(seeds)}
+    changes: dict[str, Any] = {
+        f"{study}_{name}": value
+        for name, value in given.items()
+        for study in STUDIES
+        if value is not None
     }
-    records.write_record(path, records.joined(found), about)
+    return dataclasses.replace(settings, **changes)
 
 
 def joint(features: ArrayLike, noise: float) -> Tensor:
@@ -339,7 +323,7 @@ def _bald_units(_: Protocol, settings: Settings) -> list[Any]:
     ]
 
 
-STUDIES = {
+STUDIES: dict[str, tuple[Callable[..., Arrays], Callable[..., list[Any]]]] = {
     "rank": (rank, _rank_units),
     "redundancy": (redundancy, _redundancy_units),
     "bald": (bald, _bald_units),
