@@ -12,7 +12,7 @@ import torch
 from companion.evidence.ch04.label_network import CLASSES, flat, tanh_network
 from companion.evidence.chain_rule import chain_rule
 from companion.evidence.draws import TIGHT, dense, gap, network, outputs, worst
-from companion.evidence.generic import EachEntry, density, entry
+from companion.evidence.generic import EachEntry, entry
 from companion.evidence.generic import S as Z_I
 from companion.evidence.generic import T as Z_J
 from companion.evidence.ledger import CONDITIONS, claim, evidence
