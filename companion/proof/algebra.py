@@ -54,12 +54,24 @@ class Algebra(Kinds):
         return is_zero(self.resolved(e), self.known_positive)
 
     def resolved(self, e):
-        """A scalar by the rules as they are now: traces reduced, atoms replaced."""
+        """A scalar by the rules as they are now: atoms reduced, and replaced."""
+        pairs = [(self._refreshed(a), self._refreshed(value)) for a, value in self.pairs]
+        return substitute(self._refreshed(e), pairs)
+
+    def _refreshed(self, e):
+        """The same number, in atoms that the rules found since do not reduce."""
         e = sympy.sympify(e)
-        traces = {a: key for (kind, key), a in self.atoms.items() if kind == "tr"}
-        new = {a: self._cyclic(traces[a]) for a in e.free_symbols & set(traces)}
-        e = e.subs({a: value for a, value in new.items() if a != value})
-        return substitute(e, self.pairs)
+        keys = {a: (kind, key) for (kind, key), a in self.atoms.items()}
+        new = {a: self._reduced_atom(*keys[a]) for a in e.free_symbols & set(keys)}
+        return e.subs({a: value for a, value in new.items() if a != value})
+
+    def _reduced_atom(self, kind, key):
+        if kind == "tr":
+            return self._cyclic(key)
+        if kind == "det" and key[0][0] != "block":
+            words = [word for word, _ in key if word]
+            return self.determinant(self.reduce(dict(key)), self.sizes[words[0][0]][0])
+        return self.atoms[kind, key]
 
     # --- matrices ----------------------------------------------------------
 
