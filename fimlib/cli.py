@@ -37,9 +37,12 @@ def methods(
 
 def _print_methods(found: tuple[Method, ...]) -> None:
     """A table on a terminal, plain columns elsewhere."""
-    rows = [("method", "information", "space", "matrix", "form", "optimiser", "call")]
+    rows = [
+        ("method", "information", "targets", "space", "matrix", "form", "optimiser",
+         "call")
+    ]  # fmt: skip
     rows += [
-        (m.name, m.quantity, m.space, m.matrix, m.aggregation, m.optimiser,
+        (m.name, m.quantity, m.targets, m.space, m.matrix, m.aggregation, m.optimiser,
          m.call.removeprefix("fimlib."))
         for m in found
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The registry of methods: each one a choice of quantity, matrix, form and optimiser.
+"""The registry of methods: each a choice of quantity, targets, matrix, form, optimiser.
 
 `fimlib methods` prints it, the book's tables and its map of methods are made from it.
 Nothing here needs torch: `call` names a function of fimlib, loaded by `resolve`.
@@ -18,6 +18,16 @@ DERIVED = "derived"
 LITERATURE = "from the literature, not checked here"
 EVIDENCE = (CODE, DERIVED, LITERATURE)
 
+# What the quantity is about, as published; "any" where the user says so.
+TARGETS = (
+    "none",
+    "any",
+    "pool",
+    "pool and labelled",
+    "query set",
+    "holdout set",
+)
+
 # What stands for the posterior, and whether it remembers the training data.
 PRIORS = {
     "posterior samples": True,
@@ -28,6 +38,7 @@ PRIORS = {
     "Gaussian process": True,
     "any precision P": True,
     "current and holdout model": True,
+    "labelled points": True,
     "λI": False,
     "none": False,
 }
@@ -52,6 +63,8 @@ class Method:
         source: a key of references.bib.
         evidence: where this row comes from.
         call: the function of fimlib that computes it, or "".
+        targets: which predictions it is about, of `TARGETS`; none for what is about
+            the parameters.
     """
 
     name: str
@@ -67,6 +80,7 @@ class Method:
     source: str
     evidence: str
     call: str = ""
+    targets: str = "none"
 
     @property
     def quantity(self) -> str:
@@ -195,19 +209,19 @@ _METHODS = (
         "EPIG (samples)", ("EPIG",), "prediction", "samples", "joint entropy",
         "posterior samples", "none", "top-k",
         "EPIG itself, from the joint predictions of pairs of inputs.",
-        ("T3", "T26"), "bickfordsmith2023epig", CODE, "fimlib.predictive.epig",
+        ("T3", "T26"), "bickfordsmith2023epig", CODE, "fimlib.predictive.epig", "any",
     ),
     Method(
         "JEPIG (samples)", ("JEPIG",), "prediction", "samples", "joint entropy",
         "posterior samples", "none", "top-k",
         "JEPIG itself; exact for few evaluation labels, else sampled.",
-        ("T3",), "kirsch2022unifying", DERIVED, "fimlib.predictive.jepig",
+        ("T3",), "kirsch2022unifying", DERIVED, "fimlib.predictive.jepig", "any",
     ),
     Method(
         "RHO-LOSS", ("JPIG",), "prediction", "losses", "loss difference",
         "current and holdout model", "true", "top-k",
         "The drop in loss of a known label once holdout data is known: of JPIG's kind.",
-        ("T42",), "mindermann2022rho", LITERATURE,
+        ("T42",), "mindermann2022rho", LITERATURE, targets="holdout set",
     ),
     # --- weight space: Fisher information against a posterior precision ---------------
     Method(
@@ -227,19 +241,20 @@ _METHODS = (
         "EPIG log det", ("EPIG",), "weight", "exact Fisher", "log det",
         "λI + F_train", "none", "top-k",
         "EPIG between Gaussians: the mean over single evaluation inputs.",
-        ("T27", "T50"), "kirsch2022unifying", DERIVED, "fimlib.information.epig",
+        ("T27", "T50"), "kirsch2022unifying", DERIVED, "fimlib.information.epig", "any",
     ),
     Method(
         "EPIG upper", ("EPIG",), "weight", "exact Fisher, mean", "log det",
         "λI + F_train", "none", "top-k",
         "The talk's EPIG display with its first term: Jensen makes it an upper bound.",
-        ("T27", "T50"), "kirsch2022unifying", CODE, "fimlib.information.epig_upper",
+        ("T27", "T50"), "kirsch2022unifying", DERIVED,
+        "fimlib.information.epig_upper", "any",
     ),
     Method(
         "JEPIG log det", ("JEPIG",), "weight", "exact Fisher", "log det",
         "λI + F_train", "none", "top-k, greedy",
         "EIG now less EIG once the evaluation labels are known.",
-        ("T27", "T49"), "kirsch2022unifying", CODE, "fimlib.information.jepig",
+        ("T27", "T49"), "kirsch2022unifying", CODE, "fimlib.information.jepig", "any",
     ),
     Method(
         "IG log det", ("IG",), "weight", "observed Hessian", "log det",
@@ -251,7 +266,7 @@ _METHODS = (
         "PIG, JPIG log det", ("PIG", "JPIG"), "weight", "observed Hessian", "log det",
         "λI + F_train", "true", "top-k",
         "EPIG's and JEPIG's formulas with the known label's Hessian.",
-        ("T42",), "kirsch2022unifying", DERIVED, "fimlib.information.jpig",
+        ("T42",), "kirsch2022unifying", DERIVED, "fimlib.information.jpig", "any",
     ),
     Method(
         "EIG trace", ("EIG",), "weight", "exact Fisher", "trace", "λI + F_train",
@@ -270,18 +285,32 @@ _METHODS = (
         "λI + weighted F_train", "none", "forward, backward greedy",
         "Minimises the trace of what is left to learn; EPIG and JEPIG share it.",
         ("T28", "T49"), "ash2021bait", CODE, "fimlib.selection.bait",
+        "pool and labelled",
     ),
     Method(
         "Fisher information ratio", ("EPIG", "JEPIG"), "weight", "exact Fisher",
         "trace", "none", "none", "relaxations",
         "BAIT's trace without a prior.",
-        ("T28",), "zhang2000value", LITERATURE,
+        ("T28",), "zhang2000value", LITERATURE, targets="pool",
     ),
     Method(
-        "A- and V-optimal design", ("EPIG", "JEPIG"), "weight", "exact Fisher",
+        "A-optimal design", ("EIG",), "weight", "exact Fisher", "trace of covariance",
+        "any precision P", "none", "exchange, greedy",
+        "The parameters' variances, tr Q^-1, where EIG has log det Q^-1.",
+        ("T28",), "chaloner1995design", DERIVED,
+    ),
+    Method(
+        "V-optimal design", ("EPIG", "JEPIG"), "weight", "exact Fisher",
         "trace", "any precision P", "none", "exchange, greedy",
-        "BAIT's trace in a linear model; A-optimal: against the identity.",
-        ("T28",), "chaloner1995design", DERIVED, "fimlib.information.epig_proxy",
+        "BAIT's trace in a linear model, about inputs of one's own choice.",
+        ("T28",), "chaloner1995design", DERIVED, "fimlib.information.epig_proxy", "any",
+    ),
+    Method(
+        "ACS-FW", ("EPIG", "JEPIG"), "weight", "exact Fisher", "trace",
+        "posterior samples", "none", "Frank-Wolfe",
+        "Matches the pool's Fisher information: tr R Σ R in a linear model, R what the "
+        "weighted batch leaves of it; under λI its linear term is BAIT's.",
+        ("T28",), "pinsler2019acsfw", DERIVED, "fimlib.selection.frank_wolfe", "pool",
     ),
     Method(
         "GraNd", ("IG",), "weight", "true-label gradient", "gradient length", "λI",
@@ -308,19 +337,21 @@ _METHODS = (
         "none", "greedy",
         "JEPIG with noise-free targets, given ITL's definition as cited.",
         ("T29",), "hubotter2024transductive", DERIVED, "fimlib.information.jepig",
+        "any",
     ),
     Method(
         "VTL", ("EPIG", "JEPIG"), "function", "exact Fisher", "trace",
         "Gaussian process", "none", "greedy",
         "BAIT's trace in a linear model, given VTL's definition as cited.",
         ("T28", "T29"), "hubotter2024transductive", DERIVED,
-        "fimlib.information.epig_proxy",
+        "fimlib.information.epig_proxy", "any",
     ),
     Method(
         "Black-box BAIT", ("EPIG", "JEPIG"), "function", "ensemble covariance",
         "trace", "ensemble", "none", "greedy",
         "BAIT with an ensemble's deviations for features.",
         ("T28", "T44"), "kirsch2023blackbox", CODE, "fimlib.selection.bait",
+        "pool and labelled",
     ),
     # --- similarity: inner products of one gradient per example -----------------------
     Method(
@@ -339,7 +370,8 @@ _METHODS = (
     Method(
         "SIMILAR LogDet", ("EIG",), "similarity", "hard-label gradient",
         "log det, cosine", "λI", "hard pseudo", "lazy greedy",
-        "EIG with P = λI of gradients scaled to length one, a constant appended.",
+        "EIG with P = λI of gradients scaled to length one; the authors' code takes "
+        "features by default, and has no default for λ.",
         ("T32", "T33"), "kothawade2021similar", CODE, "fimlib.similarity.log_det",
     ),
     Method(
@@ -353,6 +385,7 @@ _METHODS = (
         "log det, cosine", "λI", "hard pseudo, true on query", "lazy greedy",
         "Twice JEPIG for P = λI, if η = 1 and gradients keep their lengths.",
         ("T34", "T49"), "kothawade2021similar", CODE, "fimlib.selection.log_det_mi",
+        "query set",
     ),
     Method(
         "LogDetCMI", ("CMI",), "similarity", "hard-label gradient",
@@ -360,11 +393,12 @@ _METHODS = (
         "lazy greedy",
         "Twice JEPIG once the data T is known, if η = ν = 1.",
         ("T35",), "kothawade2022prism", CODE, "fimlib.selection.log_det_cmi",
+        "query set",
     ),
     # --- distances: no information quantity is known to stand behind these ------------
     Method(
-        "Core-Set", (), "distance", "features", "largest distance", "none", "none",
-        "greedy k-centre",
+        "Core-Set", (), "distance", "features", "largest distance",
+        "labelled points", "none", "greedy k-centre",
         "Covers the pool in feature space: no determinant, no trace.",
         ("T36",), "sener2018coreset", LITERATURE, "fimlib.selection.max_dist",
     ),
@@ -376,16 +410,10 @@ _METHODS = (
         "fimlib.selection.k_means_pp",
     ),
     Method(
-        "LCMD", (), "distance", "gradient features", "clusters, distances", "none",
-        "none", "greedy",
+        "LCMD", (), "distance", "gradient features", "clusters, distances",
+        "labelled points", "none", "greedy",
         "The farthest point of the largest cluster.",
         ("T36",), "holzmuller2023framework", CODE, "fimlib.selection.lcmd",
-    ),
-    Method(
-        "ACS-FW", (), "distance", "posterior features", "approximation error",
-        "posterior samples", "none", "Frank-Wolfe",
-        "A sparse approximation of the whole pool's log-likelihood.",
-        ("T36",), "pinsler2019acsfw", LITERATURE, "fimlib.selection.frank_wolfe",
     ),
     Method(
         "PRISM FL, GC, COM", (), "distance", "any similarity S", "coverage", "none",

@@ -82,9 +82,19 @@ def test_what_the_theory_says_about_the_rows():
         # True labels mean information gained, not expected.
         if m.labels == "true":
             assert set(m.quantities) <= {"IG", "PIG", "JPIG"}, m.name
+        # What is about predictions says about which, and nothing else does.
+        about = {"EPIG", "PIG", "JEPIG", "JPIG", "CMI"} & set(m.quantities)
+        assert m.targets in registry.TARGETS
+        assert (m.targets != "none") == bool(about), m.name
         # A Hessian of a label needs that label.
         if m.matrix == "observed Hessian":
             assert m.labels == "true", m.name
+
+
+def test_the_published_bait_is_about_the_pool_and_the_labelled():
+    assert find("BAIT").targets == find("Black-box BAIT").targets == "pool and labelled"
+    assert find("ACS-FW").targets == "pool"
+    assert find("EIG log det").targets == "none"
 
 
 def test_lengths_of_gradients_have_forgotten_the_training_data():

@@ -49,9 +49,16 @@ def chain_rule():
     return as_symbols(loss.diff(S, T)), as_symbols(ggn - rest)
 
 
-def as_symbols(e):
-    """Generic functions and their derivatives at one point: symbols of their own."""
+def as_symbols(e, positive=()):
+    """Generic functions and their derivatives at one point: symbols of their own.
+
+    Real ones; those of the functions named are positive.
+    """
+
+    def symbol(x):
+        sign = {"positive": True} if x.func in positive else {"real": True}
+        return sympy.Symbol(str(x), **sign)
+
     for kind in (Smooth, sympy.Derivative, AppliedUndef):
-        found = sorted(e.atoms(kind), key=str)
-        e = e.xreplace({x: sympy.Symbol(str(x), real=True) for x in found})
+        e = e.xreplace({x: symbol(x) for x in sorted(e.atoms(kind), key=str)})
     return e

@@ -1,7 +1,5 @@
 """Information gain of a known label, two definitions that differ: T2."""
 
-from dataclasses import replace
-
 import mpmath
 import numpy as np
 import sympy
@@ -10,15 +8,10 @@ from scipy import stats
 from scipy.special import digamma
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from companion.evidence.ch01.information_quantities import (
-    EIG,
-    P_Y,
-    Average,
-    NonNegative,
-)
+from companion.evidence.ch01.information_quantities import EIG, P_Y
 from companion.evidence.draws import SIZES, TIGHT, doubled, gap, log_det, problem, worst
 from companion.evidence.ledger import CONDITIONS, claim, evidence
-from companion.evidence.notation import I_D, S2, S_NEW, X_1, ZERO, S, W, Y, same
+from companion.evidence.notation import I_D, LABEL, S2, S_NEW, X_1, ZERO, S, W, same
 from companion.proof import *
 from fimlib import information, predictive
 from fimlib.blr import BayesianLinearRegression
@@ -29,15 +22,6 @@ T = sympy.Symbol("t", positive=True)
 PRIOR = (1, 10)  # of a Bernoulli probability t
 
 
-class Calculus(Step):
-    """A step between two numbers, one of which was integrated exactly."""
-
-    def _by_sympy(self, rng):
-        left, right = (sympy.expand_log(x, factor=True) for x in (self.lhs, self.rhs))
-        outcome = Step(left, self.relation, right, self.because)._by_sympy(rng)
-        return replace(outcome, kind=CALCULUS)
-
-
 @claim(
     "T2",
     CONDITIONS,
@@ -46,10 +30,13 @@ class Calculus(Step):
 )
 def t2():
     """Two different quantities fit the description and average to EIG; the entropy drop
-    is negative for a label that leaves the parameters less certain.
+    may be negative, and its sign depends on the coordinates of the parameters, which
+    neither the divergence nor EIG do.
     """
-    surprise = Average(W, Y, "gain")
-    drop = Let(rf"\E{{{P_Y}}}{{\mathrm{{IG}}(\x,\y)}}", H(W) - Average(W, Y, "entropy"))
+    surprise = Average(W, LABEL, "gain")
+    drop = Let(
+        rf"\E{{{P_Y}}}{{\mathrm{{IG}}(\x,\y)}}", H(W) - Average(W, LABEL, "entropy")
+    )
     kl = Let(rf"\simpleE{{\y}}\Kale{{{POSTERIOR}}}{{\pof{{\w}}}}", surprise)
     steps = [
         same(
@@ -65,7 +52,11 @@ def t2():
                 r"$-\log\pof{\w}$ has the mean $\Hof{\W}$ also under "
                 rf"${P_Y}\,{POSTERIOR}$",
             ),
-            ge(ZERO, "Gibbs; and so for every single label", NonNegative(surprise)),
+            ge(
+                ZERO,
+                "Gibbs; and so for every single label",
+                Informations(((1, surprise),)),
+            ),
         ),
     ]
     beta = beta_steps()
@@ -87,8 +78,8 @@ def t2():
         Check(hermite, mean_divergence, hermite_mean, TIGHT),
         Check(counts, beta_gains, by_quadrature, TIGHT),
         Check(average, predictive.bald, mean_of_gains, 1e-5),
-        Mutant("the divergence the other way round", 2, Average(W, Y, "loss")),
-        Mutant("at least the label's entropy", 3, H(Y)),
+        Mutant("the divergence the other way round", 2, Average(W, LABEL, "loss")),
+        Mutant("at least the label's entropy", 3, H(LABEL)),
         Mutant("a mean with equal weights", 10, (less + more) / 2),
         Mutant("absolute value", laplace, lambda h, p: information.ig(h, p).abs()),
         Mutant("dropped ½", laplace, doubled(information.ig)),

@@ -19,7 +19,7 @@ from companion.evidence.generic import (
 )
 from companion.evidence.ledger import CONDITIONS, claim, evidence
 from companion.evidence.notation import same
-from companion.proof import Check, Mutant
+from companion.proof import Check, Invertible, Mutant
 from fimlib import fisher
 
 
@@ -99,6 +99,7 @@ def shared_noise():
         2 / (1 + rho),
         r"two measurements of one number with noise of variance 1 and correlation "
         r"$\rho$: not the sum $1+1$, unless $\rho=0$",
+        Invertible(rho - 1),
         tex=(r"\HofHessian{\D\given\w}", r"\tfrac2{1+\rho}"),
     )
 

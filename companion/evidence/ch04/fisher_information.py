@@ -4,12 +4,11 @@ import numpy as np
 import sympy
 import torch
 
-from companion.evidence.ch01.information_gain import Calculus
 from companion.evidence.ch04.label_network import *
 from companion.evidence.draws import TIGHT, dense, gap, seeded, worst, z_score
 from companion.evidence.ledger import HOLDS, claim, evidence
 from companion.evidence.notation import HESSIAN, OUTER, same
-from companion.proof import MONTE_CARLO, Check, Mean, Mutant, Sym
+from companion.proof import *
 from fimlib import fisher
 from fimlib.families import Bernoulli
 from fimlib.fisher import FisherRoots

@@ -86,7 +86,7 @@ def quotient_rule():
     row = -sympy.Matrix([[sympy.diff(sympy.log(p), t) for t in theta]])
     left = -sympy.hessian(sympy.log(p), theta)
     right = row.T * row - sympy.hessian(p, theta) / p
-    return as_symbols(left), as_symbols(right)
+    return as_symbols(left, {p.func}), as_symbols(right, {p.func})
 
 
 def on_a_line():
@@ -95,7 +95,8 @@ def on_a_line():
     q = sympy.Function("q")(t)
     slope = sympy.diff(sympy.log(q), t)
     right = slope**2 - sympy.diff(q, t, 2) / q
-    return as_symbols(-sympy.diff(slope, t)), as_symbols(right)
+    left = -sympy.diff(slope, t)
+    return as_symbols(left, {q.func}), as_symbols(right, {q.func})
 
 
 def product_network_determinant():

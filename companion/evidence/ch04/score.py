@@ -13,25 +13,14 @@ from companion.evidence.ch04.label_network import *
 from companion.evidence.ch04.score_families import *
 from companion.evidence.draws import TIGHT, changed, dense, doubled, gap, worst
 from companion.evidence.ledger import CONDITIONS, claim, evidence
-from companion.evidence.notation import HESSIAN, ONE, OUTER, ROW, C, at_least
+from companion.evidence.notation import HESSIAN, ONE, OUTER, ROW, at_least
 from companion.evidence.softmax import ONES, PI, PROBS
 from companion.proof import *
 from fimlib import fisher
 from fimlib.families import Bernoulli, Categorical, GaussianMeanLogSd, Poisson
 
-
-def sums_to_zero(cols):
-    """Random derivatives (C, cols) of probabilities, which sum to one."""
-
-    def make(world):
-        x = world.rng.standard_normal((world.size(C), world.size(cols)))
-        return x - x.mean(0)
-
-    return make
-
-
-G = Sym("G", C, "D", make=sums_to_zero("D"))
-B = Sym("b", C, make=sums_to_zero(1))
+G = centred("G", ONES, "D")
+B = centred("b", ONES)
 U = Sym("v", "D")
 STACK = Let(r"\HofJacobianDataShort", -(PI.I * G))
 MEAN = Let(rf"\simpleE{{\y}}{ROW}", ONES.T * PI * STACK)

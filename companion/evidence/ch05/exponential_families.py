@@ -6,7 +6,6 @@ outputs, Lambda the Hessian of A, q_k = v' grad^2 f_k v the bend of output k alo
 
 import functools
 
-import numpy as np
 import sympy
 import torch
 
@@ -16,7 +15,7 @@ from companion.evidence.draws import TIGHT, dense, gap, network, outputs, worst
 from companion.evidence.generic import EachEntry, density, entry
 from companion.evidence.generic import S as Z_I
 from companion.evidence.generic import T as Z_J
-from companion.evidence.ledger import CONDITIONS, claim, evidence
+from companion.evidence.ledger import HOLDS, claim, evidence
 from companion.evidence.notation import HESSIAN, JAC, LAMBDA, ONE, C, same
 from companion.proof import *
 from companion.proof.calculus import at_zero_of
@@ -44,25 +43,23 @@ def along(move):
     return SLOPE.T * move + HALF * move.T * LAMBDA * move - T_Y.T * move
 
 
-def simplex(world):
-    return world.memo("simplex", lambda rng: rng.dirichlet(np.ones(world.size("n"))))
-
-
-def label_moments(world):
-    """Mean (1, C) and covariance (C, C) of T(y)."""
-    p, stack = simplex(world)[:, None], world.draw(SUFFICIENT)
-    mean = p.T @ stack
-    return mean, stack.T @ (p * stack) - mean.T @ mean
-
-
 # A family with n labels: their probabilities, and T(y) stacked.
-ONES = Sym(r"\mathbf 1", "n", make=lambda world: np.ones(world.size("n")))
-PROBS = Sym("p", "n", make=simplex)
-PI = Sym(r"\Pi", "n", "n", "pd", make=lambda world: np.diag(simplex(world)))
+ONES = ones(r"\mathbf 1", "n")
+PROBS = probabilities("p", ONES)
+PI = diagonal(r"\Pi", PROBS)
 SUFFICIENT = Sym("T", "n", C)
-ROW_A = Sym(r"\nabla A", 1, C, make=lambda world: label_moments(world)[0])
-CURVATURE = Sym(r"\nabla^2\!A", C, C, "psd", make=lambda w: label_moments(w)[1])
+# The probabilities sum to one, differentiated once and twice.
+ROW_A = solution(
+    r"\nabla A",
+    lambda row: ONES.T * PI * (SUFFICIENT - ONES * row),
+    PROBS.T * SUFFICIENT,
+)
 CENTRED = SUFFICIENT - ONES * ROW_A
+CURVATURE = solution(
+    r"\nabla^2\!A",
+    lambda bend: CENTRED.T * PI * CENTRED - ONES.T * PI * ONES * bend,
+    CENTRED.T * PI * CENTRED,
+)
 SIMPLEX = (Given(PI * ONES, PROBS), Given(ONES.T * PROBS, ONE))
 ONCE = Given(ONES.T * PI * CENTRED, Zero(1, C))
 TWICE = Given(CENTRED.T * PI * CENTRED - ONES.T * PI * ONES * CURVATURE, Zero(C, C))
@@ -71,11 +68,8 @@ TWICE = Given(CENTRED.T * PI * CENTRED - ONES.T * PI * ONES * CURVATURE, Zero(C,
 BEND = bend(along(LINE * JAC * V + HALF * LINE * LINE * Q))
 
 
-@claim("T16", CONDITIONS, "thm-family-fim eq-family-fim")
+@claim("T16", HOLDS, "thm-family-fim eq-family-fim")
 def t16():
-    r"""The $\nabla_{\w}f$ of the display is the $\numclasses\times D$ Jacobian, and the
-    outputs have to be natural parameters: a mean or a standard deviation is not.
-    """
     left, right = chain_rule()
     curved, factored = natural_density()
     steps = [

@@ -16,7 +16,7 @@ from companion.evidence.chain_rule import as_symbols, smooth
 from companion.evidence.draws import TIGHT, after, dense, gap, pd_matrix, worst
 from companion.evidence.ledger import CONDITIONS, claim, evidence
 from companion.evidence.notation import HESSIAN, LAMBDA, C, same
-from companion.proof import Check, Mutant, Sym
+from companion.proof import Check, Mutant, Positive, Sym
 from fimlib import families, fisher
 from fimlib.families import Bernoulli
 
@@ -76,6 +76,7 @@ def t18():
             parts,
             r"probit, $\pof{1}=\Phi(\eta)$, with $h_1=\varphi/\Phi$ and "
             r"$h_0=\varphi/(1-\Phi)$: $\y=1$, $\y=0$, and their mean",
+            Positive(1 - sympy.Symbol("Phi", positive=True)),
             tex=(
                 r"\big(\HofHessian{1},\,\HofHessian{0},\,F\big)",
                 r"\big(h_1(h_1+\eta),\,h_0(h_0-\eta),\,h_0h_1\big)",

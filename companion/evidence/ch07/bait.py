@@ -32,7 +32,7 @@ def t28():
     count, s2 = scalar("E"), scalar(r"\sigma^2")
     x = Sym(r"\x", "D")
     added = M + V.T * V
-    removed = Sym(r"\bar M", "D", "D", "pd")  # M + V'V, from which V is taken back
+    removed = Let(r"\bar M", M + V.T * V)  # from which V is taken back
     block = V * M.I * V.T
     steps = [
         same(
@@ -59,6 +59,7 @@ def t28():
             removed.I + removed.I * V.T * (I_R - V * removed.I * V.T).I * V * removed.I,
             (removed - V.T * V).I,
             "a backward step takes the point out again",
+            Equal(I_R - V * removed.I * V.T, (I_R + block).I),
         ),
     ]
     linear, ratio, trace, model = (
@@ -159,7 +160,7 @@ def t29():
 
     @worst
     def limit(function, rng):
-        """JEPIG is within C ε² of ITL, and comes closer as ε falls."""
+        """JEPIG is below ITL, and within C ε² of it."""
         cov, x_eval = pd_matrix(rng, 5, spread=1.0), rng.standard_normal((3, 5))
         x, s2 = rng.standard_normal((4, 5)), 0.7
         gains = []
@@ -170,10 +171,11 @@ def t29():
             before, now = (np.linalg.slogdet(m)[1] for m in pair)
             gains.append((before - now) / 2)
         for e2 in (1e-4, 1e-6, 1e-8):
-            error = gap(function(x, x_eval, cov, s2, e2), gains)
-            yield error / e2
+            found = np.asarray(function(x, x_eval, cov, s2, e2))
+            yield gap(found, gains) / e2
+            yield np.inf if (found > gains).any() else 0.0
 
-    name = "jepig with evaluation noise 1e-4 to 1e-8 is ITL up to 1000 ε²"
+    name = "jepig with evaluation noise 1e-4 to 1e-8 is below ITL, by at most 1000 ε²"
     return evidence(
         steps,
         Check(name, noisy_jepig, limit, 1e3),
@@ -187,7 +189,9 @@ def t29():
 
 @claim("T49", CORRECTED, "thm-not-submodular eq-epig-rise")
 def t49():
-    """Greedy has no 1 - 1/e guarantee here, and lazy greedy may err."""
+    """Greedy has no 1 - 1/e guarantee here, a weaker one for BAIT's trace; and lazy
+    greedy may err.
+    """
     eval_root = Sym("L", "m", "D")
     inner = (Eye("m") + eval_root * P.I * eval_root.T).I
     lost = eval_root * P.I * R.T

@@ -22,32 +22,11 @@ POINTS = ((2.0, 0.0), (-1.9, 0.0), (0.0, 1.0))
 SHARE = 15.21 / 20.21
 
 
-def unit_rows(width):
-    """A symbol U whose rows have length one."""
-
-    def make(world):
-        rows = world.rng.standard_normal((world.size(N), world.size(width)))
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-    return Sym("U", N, width, make=make)
-
-
-def augmented(world):
-    """[1, U] / sqrt 2."""
-    rows = world.draw(UNIT)
-    return np.column_stack([np.ones(len(rows)), rows]) / np.sqrt(2)
-
-
-UNIT = unit_rows("D")
-ONES = Sym(r"\mathbf 1", N, make=lambda world: np.ones(world.size(N)))
-AUGMENTED = Sym("V", N, "D+1", make=augmented)
-LENGTHS = Sym(
-    r"\Delta",
-    N,
-    N,
-    "pd",
-    make=lambda world: np.diag(np.exp(world.rng.uniform(-1, 1, world.size(N)))),
-)
+HALF_ROOT = Const(1 / sympy.sqrt(2))
+UNIT = Sym("U", N, "D")
+ONES = ones(r"\mathbf 1", N)
+AUGMENTED = columns_of("V", HALF_ROOT * ONES, HALF_ROOT * UNIT)
+LENGTHS = Sym(r"\Delta", N, N, "pd")
 GRAM = HALF * ONES * ONES.T + HALF * UNIT * UNIT.T
 SIMILAR = Let(r"\tfrac12(\mathbf 1\mathbf 1^\top+U U^\top)", GRAM)
 
@@ -55,7 +34,7 @@ SIMILAR = Let(r"\tfrac12(\mathbf 1\mathbf 1^\top+U U^\top)", GRAM)
 @claim("T33", CORRECTED, "thm-sim-span eq-sim-span")
 def t33():
     """Neither maximises log det S: BADGE samples by distances to points, SIMILAR
-    normalises the gradients and adds 1 to the diagonal.
+    normalises the gradients, or features, and adds λ to the diagonal.
     """
     chosen = Sym("B", "n", "n+m")
     g, w = Sym("g", "n+m"), Sym("w", "n")
@@ -66,7 +45,7 @@ def t33():
     to_span = g.T * (Eye("n+m") - projector) * g
     to_point = (g - chosen.T * w).T * (g - chosen.T * w)
     share, flat, square = counterexample()
-    unit = unit_rows(f"{N}+n")  # independent rows
+    unit = Sym("U", N, f"{N}+n")
     kernel = (LENGTHS * unit) * (LENGTHS * unit).T
     steps = [
         same(
@@ -74,6 +53,7 @@ def t33():
             to_span * Det(s_b),
             r"one more gradient, $\Pi_B=B^\top S_B^{-1}B$: the volume grows by the "
             "squared distance to the span",
+            Positive(s_b),
             *rules,
         ),
         at_most(
@@ -81,6 +61,7 @@ def t33():
             to_point,
             r"no point $B^\top w$ of the span is closer, no chosen gradient in "
             "particular",
+            Positive(s_b),
             Congruences(((chosen * g - s_b * w, s_b.I),)),
         ),
         share,
@@ -91,11 +72,12 @@ def t33():
             2 * logdet(LENGTHS) + logdet(unit * unit.T),
             r"gradients $\Delta U$ with unit rows in $U$: $\log\det S$ counts every "
             "length, a cosine none",
+            Positive(unit * unit.T),
             Multiplicative(LENGTHS, unit * unit.T, LENGTHS),
         ),
         same(
             logdet(I_N + SIMILAR),
-            logdet(Eye("D+1") + AUGMENTED.T * AUGMENTED),
+            logdet(Eye("1+D") + AUGMENTED.T * AUGMENTED),
             r"$\frac12(1+\cos)$ is the Gram matrix of $V=[1,U]/\sqrt2$: twice an EIG "
             "under $P=I_{D+1}$, {prf:ref}`thm-sim-duality`",
             Given(AUGMENTED * AUGMENTED.T, GRAM),

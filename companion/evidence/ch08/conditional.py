@@ -24,14 +24,9 @@ F_A, F_E = Let("F_A", R_A.T * R_A), Let("F_E", R_E.T * R_E)
 
 
 def stack(name, *parts):
-    """f(name) = log det(λ I + S) of several sets in one, and the rules for it."""
+    """ℓ(name) = log det(λ I + S) of several sets in one, and the rules for it."""
     size = "+".join(p.rows for p in parts)
-    rows = Sym(
-        f"R_{{{name}}}",
-        size,
-        "D",
-        make=lambda world: np.vstack([world.draw(p) for p in parts]),
-    )
+    rows = rows_of(f"R_{{{name}}}", *parts)
     fisher = parts[0].T * parts[0]
     for part in parts[1:]:
         fisher = fisher + part.T * part
@@ -42,7 +37,7 @@ def stack(name, *parts):
         Sylvester(rows, rows.T / LAM),
         Scaled(LAM, large),
     )
-    return Let(f"f({name})", logdet(LAM * Eye(size) + rows * rows.T)), rules
+    return Let(rf"\ell({name})", logdet(LAM * Eye(size) + rows * rows.T)), rules
 
 
 @claim("T35", CONDITIONS, "thm-sim-conditional eq-sim-conditional")
@@ -65,6 +60,7 @@ def t35():
     p_aet = Let("P_{A E T}", P_T + F_A + F_E)
     by_parameters = logdet(p_at) + logdet(p_et) - logdet(p_aet) - logdet(P_T)
     left = logdet(I_K + R_A * p_et.I * R_A.T)
+    alike = Equal(rest, LAM * after)
     steps = [
         same(
             LAM * after,
@@ -75,12 +71,14 @@ def t35():
             logdet(whole) - logdet(t),
             eq(
                 logdet(conditional),
-                r"$f(A,T)-f(T)$ is LogDetCG: Schur complement",
+                r"$\ell(A,T)-\ell(T)$ is LogDetCG: Schur complement",
+                alike,
                 *block_rules,
             ),
             eq(
                 count * logdet(LAM) + gain,
                 r"line 1: twice the EIG under $P_T$, and a constant",
+                alike,
                 Scaled(LAM, after),
             ),
         ),

@@ -33,16 +33,6 @@ def schur(a, cross, e, cross_t):
     return whole, rules
 
 
-def orthonormal(size, name):
-    """`make` for (size, D) orthonormal rows; two of them share no direction."""
-
-    def make(world):
-        count, width = world.size(size), world.size(f"{K}+{E}+n")
-        return np.linalg.qr(world.rng.standard_normal((width, count)))[0].T
-
-    return Sym(name, size, f"{K}+{E}+n", make=make)
-
-
 @claim("T34", CORRECTED, "thm-sim-mi eq-sim-mi eq-sim-angles eq-errata-talk-log-det-mi")
 def t34():
     """The factor ½ and λ are missing; without λ the formula is infinite as soon as the
@@ -58,6 +48,7 @@ def t34():
     cross = Let(r"\tilde S_{A E}", R_A * P.I * R_E.T)
     cross_t = Let(r"\tilde S_{E A}", R_E * P.I * R_A.T)
     jepig = HALF * logdet(I_K + S_A / LAM) - HALF * logdet(after)
+    alike = Equal(rest, LAM * after)
     steps = [
         same(
             LAM * after,
@@ -69,6 +60,7 @@ def t34():
             HALF * logdet(a) - HALF * logdet(rest),
             r"{eq}`eq-epig-jepig`, $P=\lambda I$, and $\lambda^{\batchvar}$ "
             r"cancels: LogDetMI, with ½ and $\lambda$",
+            alike,
             Scaled(LAM, after),
             Scaled(1 / LAM, a),
         ),
@@ -76,6 +68,7 @@ def t34():
             logdet(whole) - logdet(e),
             logdet(rest),
             "block determinant (Schur complement): line 2 is symmetric in the two sets",
+            alike,
             *rules,
         ),
         same(
@@ -117,8 +110,9 @@ def t34():
 
 def angles_alone():
     """λ = 0, ranks that add: R = L Q with orthonormal Q; every L drops out."""
-    q_a, q_e = orthonormal(K, "Q_A"), orthonormal(E, "Q_E")
-    l_a, l_e = Sym("L_A", K, K), Sym("L_E", E, E)
+    width = f"{K}+{E}+n"
+    q_a, q_e = (orthonormal_rows(f"Q_{s}", n, width) for s, n in (("A", K), ("E", E)))
+    l_a, l_e = (Sym(f"L_{s}", n, n, "invertible") for s, n in (("A", K), ("E", E)))
     r_a, r_e = l_a * q_a, l_e * q_e
     s_a, s_e = Let("S_A", r_a * r_a.T), Let("S_E", r_e * r_e.T)
     s_ae, s_ea = Let("S_{A E}", r_a * r_e.T), Let("S_{E A}", r_e * r_a.T)
@@ -129,6 +123,8 @@ def angles_alone():
         r"$\lambda=0$: $R_A=L_AQ_A$, $R_E=L_EQ_E$, orthonormal rows in $Q$; lengths "
         r"and mixtures, $L$, are gone, and the singular values of $C=Q_AQ_E^\top$ are "
         r"the $\cos\varphi_i$",
+        Positive(s_a - s_ae * s_e.I * s_ea),
+        Positive(I_K - cosines * cosines.T),
         Given(q_a * q_a.T, I_K),
         Given(q_e * q_e.T, I_E),
         Multiplicative(l_a, I_K - cosines * cosines.T, l_a.T),

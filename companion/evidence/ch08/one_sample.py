@@ -24,6 +24,7 @@ def t31():
     have no variance and a trace that is too small.
     """
     factor = I_C - V * V.T * LAMBDA / KAPPA
+    uncertain = Positive(KAPPA)  # p_y < 1
     jac = Sym("J", C, "D")
     # More parameters than classes, so that the rows can be independent.
     last = Sym("J", C, f"{C}+n")
@@ -74,6 +75,7 @@ def t31():
             r"Cauchy-Schwarz: the gap is $\kappa\,W^\top\Lambda W$, "
             r"$W=I-vv^\top\Lambda/\kappa$",
             *SOFTMAX,
+            uncertain,
             Congruences(((factor, KAPPA * LAMBDA),)),
         ),
         same(
@@ -87,6 +89,7 @@ def t31():
             KAPPA * (jac.T * LAMBDA * jac),
             "line 7 after any Jacobian",
             *SOFTMAX,
+            uncertain,
             Congruences(((factor * jac, KAPPA * LAMBDA),)),
         ),
         same(
@@ -94,6 +97,7 @@ def t31():
             V,
             "independent rows: some direction of the parameters maps to $v$, so that "
             "line 8 stands",
+            Positive(last * last.T),
         ),
         *lost_only_if(),
         *chain(

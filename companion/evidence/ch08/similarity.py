@@ -16,12 +16,7 @@ ROWS = Sym("R", N, "D")
 S = Let("S", ROWS * ROWS.T)
 
 
-def signs(world):
-    count = world.size(N)
-    return np.diag(world.rng.choice((-1.0, 1.0), count))
-
-
-FLIP = Sym(r"\Delta", N, N, make=signs)
+FLIP = signs(r"\Delta", N)
 FLIPPED = FLIP * ROWS
 
 

@@ -31,6 +31,7 @@ def t32():
     s_full = Sym("S", K, K, "pd")
     root = Sym("L", "r+n", "r")
     inner = Let(r"(L^\top L)", root.T * root)
+    full_rank = Positive(inner)
     rest = Let("M", LAM * inner.I)
     rank, count = scalar("r"), scalar(K)
     batch_a, batch_b = two_batches()
@@ -64,6 +65,7 @@ def t32():
                 + HALF * logdet(I_R + rest),
                 r"$M=\lambda(L^\top L)^{-1}$; the eigenvalues of $L^\top L$ are "
                 "$s_1,\\dots,s_r$",
+                full_rank,
                 Scaled(1 / LAM, inner + LAM * I_R),
                 Multiplicative(inner, I_R + rest),
             ),
@@ -73,12 +75,14 @@ def t32():
             HALF * (Tr(rest) - HALF * Tr(rest * rest)),
             r"what is left over: $\log(1+\ell)\ge\ell-\ell^2/2$, so that its first "
             "order is",
+            full_rank,
             Spectral(rest),
         ),
         at_most(
             HALF * logdet(I_R + rest),
             HALF * Tr(rest),
             r"$\tfrac12\tr M=\tfrac\lambda2\sum_i1/s_i$",
+            full_rank,
             Spectral(rest),
         ),
         same(

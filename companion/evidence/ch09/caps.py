@@ -25,37 +25,39 @@ def t45():
     """Only estimates in prediction space respect the cap: a log-determinant or trace
     above it is no amount of information.
     """
-    both = (Y_1, Y_2)
+    # A label has finitely many classes, and estimates rest on finitely many samples.
+    label, *both = (discrete(y) for y in (Y, Y_1, Y_2))
+    samples = discrete(W)
     f_e = Sym("F_E", "D", "D", "psd")
     known = R * (P + f_e).I * R.T
     eig = HALF * logdet(I_R + G)
     c = sympy.Symbol(r"\numclasses", positive=True)
     steps = [
         at_most(
-            MI(W, Y),
-            H(Y),
+            MI(W, label),
+            H(label),
             r"$\Hof{\Y\given\W}\ge0$ for classes; and "
             r"$\Hof{\Y}\le\log\numclasses$",
-            Informations(((1, MI(Y, Y, given=W)),)),
+            Informations(((1, H(label, given=W)),)),
         ),
         at_most(
-            MI(W, Y),
-            H(W),
+            MI(samples, Y),
+            H(samples),
             r"$\Hof{\W\given\Y}\ge0$; with $L$ equally likely values of $\W$, "
             r"$\Hof{\W}=\log L$",
-            Informations(((1, MI(W, W, given=Y)),)),
+            Informations(((1, H(samples, given=Y)),)),
         ),
         at_most(
             MI(W, both),
-            H(Y_1) + H(Y_2),
+            H(both[0]) + H(both[1]),
             r"a batch: at most $\batchvar\log\numclasses$",
-            Informations(((1, MI(Y_1, Y_2)), (1, MI(both, both, given=W)))),
+            Informations(((1, MI(*both)), (1, H(both, given=W)))),
         ),
         at_most(
-            MI(W, both),
-            H(W),
+            MI(samples, both),
+            H(samples),
             r"and at most $\log L$, however long the batch",
-            Informations(((1, MI(W, W, given=both)),)),
+            Informations(((1, H(samples, given=both)),)),
         ),
         at_least(eig, ZERO, "weight space: $G\\succeq0$", Spectral(G)),
         *chain(

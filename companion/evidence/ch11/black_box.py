@@ -11,6 +11,7 @@ from companion.evidence.ledger import CONDITIONS, claim, evidence
 from companion.evidence.notation import same
 from companion.evidence.recorded import recorded
 from companion.proof import *
+from companion.proof import ones as vector_of_ones
 from fimlib.figures.fig4 import tables
 
 
@@ -21,7 +22,7 @@ def t40():
     that of the benchmark.
     """
     uniform, white, black = sympy.symbols("u w b", positive=True)
-    outputs, ones, label = Sym("f", "L"), Sym("u", "L"), scalar("y")
+    outputs, ones, label = Sym("f", "L"), vector_of_ones("u", "L"), scalar("y")
     members = ones.T * ones
     mean = ones.T * outputs / members
     centre = Eye("L") - ones * ones.T / members

@@ -60,7 +60,6 @@ CHIPS = {  # matrix: the letter that stands for it, and what a legend calls it
     "any similarity S": ("S", "any similarity"),
     "features": (r"\phi", "features"),
     "gradient features": (r"\phi", "features"),
-    "posterior features": (r"\phi", "features"),
 }
 
 
@@ -95,7 +94,7 @@ class Card:
 
     @property
     def lines(self) -> list[tuple[str, float, str]]:
-        """(text, size, weight) of each line: the name, then form and optimiser."""
+        """(text, size, weight) of each line: name, form and optimiser, targets."""
         room = 0.96 * (self.width - STRIPE - 3 * PAD - 2 * CHIP)
         said = band_of(self.method) in (LOG_DET, TRACE)
         form = self.method.aggregation
@@ -103,6 +102,8 @@ class Card:
         detail = ", ".join([*parts, self.method.optimiser])
         name = wrapped(self.method.name, room, NAME, "bold")
         rest = wrapped(detail, room, DETAIL)
+        if self.method.targets not in ("none", "any"):
+            rest += wrapped(f"→ {self.method.targets}", room, DETAIL)
         return [(x, NAME, "bold") for x in name] + [(x, DETAIL, "normal") for x in rest]
 
     @property
@@ -317,3 +318,4 @@ def _legend(axes: Axes, y: float) -> None:
         _disc(axes, x + CHIP, y, letter, GREY, filled)
         _write(axes, x + 2 * CHIP + 4, y, words, 7.8, SOFT)
         x += width + 11
+    _write(axes, x, y, "→ its targets, where the method fixes them", 7.8, SOFT)

@@ -1,0 +1,70 @@
+"""Names mean one thing each within a step, and everything in it is declared.
+
+What a reader sees is names: two symbols that look alike, an abbreviation with two
+definitions, a symbol that may be complex or a rounded number would let a line say
+something else than what was decided.
+"""
+
+from __future__ import annotations
+
+import sympy
+
+from companion.proof import formula as f
+
+
+class Unclear(ValueError):
+    """A step whose names or numbers do not say what they stand for."""
+
+
+def check_names(lhs, rhs, by):
+    """Raise `Unclear` unless each name of the step stands for one thing."""
+    owners = {}
+    nodes = list(f.subtrees((lhs, rhs, *by)))
+    for e in nodes:
+        match e:
+            case f.Sym():
+                _claim(owners, e.tex, id(e))
+            case f.Let():
+                _claim(owners, e.tex, structure(e.definition))
+            case f.Const():
+                check_scalar(e.value)
+                for s in e.value.free_symbols:
+                    _claim(owners, s.name, s)
+        for n in getattr(e, "variables", ()):
+            kind = type(n).__name__, getattr(n, "states", None)
+            _claim(owners, f"variable {n}", kind)
+    names = {part for e in nodes for n in e.shape for part in str(n).split("+")}
+    for name in names - {"1"}:
+        if name in owners and owners[name] != sympy.Symbol(name, positive=True):
+            raise Unclear(f"{name} is a size, and something else")
+
+
+def _claim(owners, name, owner):
+    if owners.setdefault(name, owner) != owner:
+        raise Unclear(f"{name} stands for two things")
+
+
+def check_scalar(e):
+    """Raise unless e is a real number, exactly written, of real symbols."""
+    if not isinstance(e, sympy.Expr) or e.has(
+        sympy.nan, sympy.oo, -sympy.oo, sympy.zoo
+    ):
+        raise Unclear(f"{e} is no number")
+    if e.has(sympy.Float):
+        raise Unclear(f"{e} is rounded; write it exactly")
+    for s in e.free_symbols:
+        if not s.is_real or not s.is_commutative:
+            raise Unclear(f"{s} is not declared to be real")
+
+
+def structure(e):
+    """What a formula is made of, to compare definitions."""
+    if isinstance(e, f.Let):
+        return structure(e.definition)
+    if isinstance(e, f.Sym):
+        return id(e)
+    if isinstance(e, (tuple, list)):
+        return tuple(map(structure, e))
+    if isinstance(e, f.Formula):
+        return type(e).__name__, structure(list(vars(e).values()))
+    return e
