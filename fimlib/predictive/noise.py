@@ -33,11 +33,9 @@ def noise_ceiling(
 ) -> NoiseCeiling:
     """Return how well a score can be known, by two random halves of its samples (T37).
 
-    Args:
-        score: a function of log_probs and `others` that returns (M,), as `bald`.
-        log_probs: (M, L, C), normalised.
-        others: (E, L, C') each, as log_probs_eval of `epig`.
-        generator: of the halves; None is torch's own.
+    `score` is a function of `log_probs` (M, L, C) and `others` (E, L, C') that returns
+    (M,), as `bald` and `epig`; `generator` draws the halves.
+
     Raises:
         ValueError: fewer than two samples or examples, tables of different samples,
             halves whose scores are all equal.

@@ -11,11 +11,10 @@ from fimlib.predictive import tables
 
 
 class Outcomes(NamedTuple):
-    """Outcomes o of several labels: shifts (O, L) and weights (O,).
+    """Outcomes o of several labels: shifts p(theta_l|o) - 1/L (O, L), weights (O,).
 
-    A shift is the posterior p(theta_l|o) less the prior 1/L. The weights are p(o) if
-    `per_sample` is 0: the outcomes are all those that can be. Otherwise they are drawn,
-    `per_sample` in turn from each theta_l, and of equal weight.
+    The weights are p(o) if `per_sample` is 0: the outcomes are all those that can be.
+    Else they are drawn, `per_sample` in turn from each theta_l, and of equal weight.
     """
 
     shift: Tensor

@@ -1,6 +1,7 @@
 """The scores of a pool: BALD, BatchBALD, EPIG and JEPIG of a table of predictions."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, overload
 
 import torch
@@ -23,10 +24,8 @@ def bald(log_probs: ArrayLike, jackknife: bool = False) -> Tensor:
     """Return I[Theta; Y_i] (M,) in nats, the EIG of T1, from `log_probs` (M, L, C).
 
     It is at most min(log C, log L); L samples bias it downward by about a/L, which
-    `jackknife` removes, as `jackknifed` does. Source: arXiv:1112.5745.
-
-    Raises:
-        ValueError: other shapes, NaN, rows that do not sum to 1, jackknife of 1 sample.
+    `jackknife` removes. A ValueError for other shapes, NaN, rows whose probabilities do
+    not sum to 1 (-inf is one of zero), jackknife of 1 sample. Source: arXiv:1112.5745.
 
     >>> sure = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]).log()  # two sure samples
     >>> bald(sure)  # that contradict each other: log 2
@@ -43,17 +42,12 @@ def epig(
     jackknife: bool = False,
     dtype: torch.dtype = torch.float64,
 ) -> Tensor:
-    """Return the mean over e of I[Y_e; Y_i] (M,) in nats, the EPIG of T3.
+    """Return the mean over e of I[Y_e; Y_i] (M,) in nats, in `dtype`: EPIG (T3).
 
-    L samples bias it upward by about a/L (T39). Source: arXiv:2304.08151.
-
-    Args:
-        log_probs: (M, L, C), normalised; -inf is a probability of zero.
-        log_probs_eval: (E, L, C'), from the same L samples of theta.
-        jackknife: cancel the a/L, at 5 times the cost; a score may become negative.
-        dtype: of the result; torch.float32 is twice as fast, to about six digits.
-    Raises:
-        ValueError: what `bald` refuses, and different numbers of samples.
+    From `log_probs` (M, L, C) and `log_probs_eval` (E, L, C') of the same L samples,
+    which bias it upward by about a/L (T39): `jackknife` cancels that, at 5 times the
+    cost; a score may become negative. torch.float32 is about twice as fast, to about
+    six digits. A ValueError as `bald`. Source: arXiv:2304.08151.
 
     >>> sure = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]).log()
     >>> epig(sure, sure)
@@ -62,13 +56,8 @@ def epig(
     check_choice(dtype, "dtype", (torch.float64, torch.float32))
     log_probs, evals = tables.checked_pair(log_probs, log_probs_eval)
 
-    def score(pool: Tensor, evals: Tensor) -> Tensor:
-        return _epig(pool, evals, dtype)
-
-    found = (
-        jackknifed(score, log_probs, evals) if jackknife else score(log_probs, evals)
-    )
-    return found.to(dtype)
+    score, pair = partial(_epig, dtype=dtype), (log_probs, evals)
+    return (jackknifed(score, *pair) if jackknife else score(*pair)).to(dtype)
 
 
 def jepig(
@@ -79,17 +68,10 @@ def jepig(
 ) -> tuple[Tensor, Tensor]:
     """Return I[Y_1, ..., Y_E; Y_i] (M,) and standard errors (M,), in nats: T3.
 
-    Where labels are drawn it is unbiased for the table's information, and not negative;
-    else it is exact, and errors are 0.
-
-    Args:
-        log_probs: (M, L, C), normalised; -inf is a probability of zero.
-        log_probs_eval: (E, L, C'), from the same L samples of theta.
-        num_outcomes: joint evaluation labels (10,000): all if there are at most so
-            many, else about so many drawn, equally many, at least 2, from each theta.
-        generator: of the draws; None is torch's own.
-    Raises:
-        ValueError: what `epig` refuses, and a num_outcomes that is no positive integer.
+    From `log_probs` (M, L, C) and `log_probs_eval` (E, L, C') of the same samples: all
+    joint evaluation labels if they are at most `num_outcomes` (10,000), and errors are
+    0; else about so many drawn by `generator`, equally many, at least 2, from each
+    theta: unbiased for the table's information, and not negative.
 
     >>> sure = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]).log()
     >>> jepig(sure, sure.expand(3, 2, 2))[0]
@@ -126,17 +108,10 @@ def batch_bald(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Return I[Theta; Y_1, ..., Y_M] () in nats of all examples together: T47.
 
-    Exact, or unbiased for the table's information; at most log L, and M log C.
+    From `log_probs` (M, L, C): all joint labels if they are at most `num_outcomes`
+    (2^20), else about so many (10,000) drawn as `jepig` does, which is unbiased. At
+    most log L, and M log C. `return_error` adds the standard error (), 0 where exact.
     Source: arXiv:1906.08158, section 3.
-
-    Args:
-        log_probs: (M, L, C), normalised; -inf is a probability of zero.
-        num_outcomes: joint labels (2^20): all if there are at most so many, else about
-            so many (10,000) drawn, equally many, at least 2, from each theta.
-        generator: of the draws; None is torch's own.
-        return_error: return a pair, the second the standard error, 0 where exact.
-    Raises:
-        ValueError: what `bald` refuses, and a num_outcomes that is no positive integer.
 
     >>> sure = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]).log()
     >>> batch_bald(sure.expand(3, 2, 2))  # three times the same question
@@ -168,9 +143,8 @@ def shared_information(log_probs: Tensor, outcomes: Outcomes) -> Tensor:
 
 
 def _most(num_outcomes: int | None, default: int) -> int:
-    return positive_int(
-        default if num_outcomes is None else num_outcomes, "num_outcomes"
-    )
+    number = default if num_outcomes is None else num_outcomes
+    return positive_int(number, "num_outcomes")
 
 
 def _zeros(like: Tensor, *shape: int) -> Tensor:
@@ -178,11 +152,9 @@ def _zeros(like: Tensor, *shape: int) -> Tensor:
 
 
 def _bald(log_probs: Tensor) -> Tensor:
-    found = []
-    for part in tables.chunks(log_probs, tables.BLOCK):
-        marginal, ratio = tables.ratios(part)
-        found.append((marginal * tables.excess_(ratio).mean(1)).sum(-1))
-    return torch.cat(found).clamp_(min=0.0)
+    found = map(tables.ratios, tables.chunks(log_probs, tables.BLOCK))
+    scores = [(p * tables.excess_(ratio).mean(1)).sum(-1) for p, ratio in found]
+    return torch.cat(scores).clamp_(min=0.0)
 
 
 def _epig(pool: Tensor, evals: Tensor, dtype: torch.dtype) -> Tensor:
