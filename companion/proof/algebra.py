@@ -55,7 +55,9 @@ class Algebra(Kinds):
 
     def resolved(self, e):
         """A scalar by the rules as they are now: atoms reduced, and replaced."""
-        pairs = [(self._refreshed(a), self._refreshed(value)) for a, value in self.pairs]
+        pairs = [
+            (self._refreshed(a), self._refreshed(value)) for a, value in self.pairs
+        ]
         return substitute(self._refreshed(e), pairs)
 
     def _refreshed(self, e):

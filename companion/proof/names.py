@@ -49,7 +49,9 @@ def check_names(lhs, rhs, by):
             kind = type(n).__name__, getattr(n, "states", None)
             _claim(owners, f"variable {n}", kind)
     names = {part for e in nodes for n in e.shape for part in str(n).split("+")}
-    for name in names - {"1"}:
+    for name in names:
+        if not re.search("[A-Za-z]", name) and not (name.isdigit() and int(name)):
+            raise Unclear(f"{name!r} is no size")
         if name in owners and owners[name] != sympy.Symbol(name, positive=True):
             raise Unclear(f"{name} is a size, and something else")
 

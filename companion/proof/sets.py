@@ -299,6 +299,13 @@ def solution(tex, equation, value):
     return symbol
 
 
+def solved(step):
+    """The equations that define symbols of a step, to be tried with their values."""
+    nodes = f.subtrees((step.lhs, step.rhs, step.by))
+    members = [e for e in nodes if isinstance(e, Sym) and type(e.among) is Solution]
+    return [fact for e in members for fact in e.among.facts(e)]
+
+
 def _fits(sym):
     """Has the symbol the shape and kind of the elements of its set?"""
     among, size = sym.among, (sym.rows, sym.rows)
