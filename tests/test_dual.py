@@ -4,10 +4,16 @@ import pytest
 import torch
 from cases import dense_roots, fishers, normal, softmax_roots
 
-from fimlib.dual import fisher_product, fisher_trace, gram_matrix, log_det_fisher
 from fimlib.fisher import FisherRoots, LayeredRoots, NetworkRoots, network_roots
 from fimlib.fisher import network as network_module
-from fimlib.information import batch_eig, scores
+from fimlib.information import (
+    batch_eig,
+    fisher_product,
+    fisher_trace,
+    gram_matrix,
+    log_det_fisher,
+    scores,
+)
 from fimlib.posterior import AccuracyWarning, GaussianPosterior, frame
 
 
@@ -34,7 +40,7 @@ def layered():
 
 def streamed(monkeypatch):
     monkeypatch.setattr(network_module, "HELD_NUMBERS", 1)
-    monkeypatch.setattr("fimlib.dual._TOGETHER", 3)
+    monkeypatch.setattr("fimlib.fisher.network._TOGETHER", 3)
     roots = network_roots(convolution(), normal(11, 1, 4, 4))
     assert isinstance(roots, NetworkRoots)
     return roots
@@ -133,7 +139,7 @@ def test_bad_input_is_refused_by_name():
 
 
 def test_what_is_too_large_both_ways_is_refused_with_its_size(monkeypatch):
-    monkeypatch.setattr("fimlib.dual.MAX_DENSE", 5)
+    monkeypatch.setattr("fimlib.posterior.frame.MAX_DENSE", 5)
     with pytest.raises(ValueError, match=r"at most 5 rows, got 6.*0\.0 GB"):
         gram_matrix(dense_roots(3))
     with pytest.raises(ValueError, match=r"got 14 rows and 11 parameters"):
@@ -163,7 +169,7 @@ def test_all_ways_give_the_same_scores(monkeypatch, kind, make, refine):
     expected = scores(pool, GaussianPosterior.from_roots(train, 0.7), evals, True)
     force(monkeypatch, kind)
     if not refine:
-        monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", 0)
+        monkeypatch.setattr("fimlib.posterior.frame.EXACT_WORK", 0)
     post = GaussianPosterior.from_roots(train, 0.7)
     found = scores(pool, post, evals, pairwise=True)
     for name, values in expected.items():
@@ -216,7 +222,7 @@ def test_a_wide_last_layer_needs_no_matrix_of_its_parameters():
 @pytest.mark.parametrize("exact_work", [0, 10**9])
 def test_networks_are_scored_through_inner_products(monkeypatch, exact_work):
     """Layers' factors give them: before any data, and after some."""
-    monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", exact_work)
+    monkeypatch.setattr("fimlib.posterior.frame.EXACT_WORK", exact_work)
     torch.manual_seed(0)
     model = torch.nn.Sequential(
         torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2)

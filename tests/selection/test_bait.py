@@ -166,7 +166,7 @@ def test_a_small_prior_precision_costs_few_digits(prior):
 
 
 def test_blocks_stay_accurate_through_many_moves():
-    from fimlib.selection.bait import Blocks, Design
+    from fimlib.selection.trace_design import Blocks, Design
 
     pool, evals, _, post = problem("softmax", seed=7, prior=0.01, count=61)
     design = Design(post, evals, pool.device)

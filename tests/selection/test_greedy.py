@@ -82,11 +82,11 @@ def test_bernoulli_features_and_diagonal_roots():
 
 
 def test_a_large_pool_of_last_layer_roots_by_blocks(monkeypatch):
-    from fimlib.posterior import dense
+    from fimlib.posterior import frame
 
     pool, train = softmax_roots(29), softmax_roots(31, seed=7)
     wanted = greedy_log_det(pool, GaussianPosterior.from_roots(train, 0.5), 11)
-    monkeypatch.setattr(dense, "EXACT_WORK", 0)
+    monkeypatch.setattr(frame, "EXACT_WORK", 0)
     post = GaussianPosterior.from_roots(train, 0.5)
     inner, reduced = post.reduced(), pool.reduced()
     assert covariances.pool_of(reduced, inner).frame.by_blocks(reduced)
