@@ -238,7 +238,7 @@ class FisherRoots:
         return total
 
     def outer_factors(self) -> tuple[Tensor, Tensor | None]:
-        """phi (M, q) and u (M, C) of roots u_i (x) phi_i of rank 1; no u if no product."""
+        """phi (M, q) and u (M, C) of roots u_i (x) phi_i of rank 1, or no u."""
         return self.dense()[:, 0], None
 
     def kronecker_sums(self) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,9 @@ from fimlib.selection.result import Selection, check_roots, checked_batch_size
 _FEW, _FEW_ROWS = 32, 128
 # A gain is computed anew when rounding exceeds this share of it. Where it cannot be, a
 # Gram block this small beside what it was is nothing but rounding.
-SHARE, ROUNDING = 1e-7, 256 * EPS
+SHARE, ROUNDING = 1e-8, 256 * EPS
+# What is left of chosen examples exceeds 1 by more only where P is not known.
+_SURE = 1e-7
 # Gains closer than so many times their rounding tie.
 TIES = 64
 
@@ -91,7 +93,7 @@ def greedily(start: Callable[[list[int]], Any], batch_size: int) -> Selection:
             # As P holds their F_i, what is left of chosen examples is at most 1 in each
             # direction: P is known no better than that.
             left = float(state.size[chosen].max()) / state.pool.roots.rank
-            index = state.best() if left < 1 + SHARE else None
+            index = state.best() if left < 1 + _SURE else None
         if index is None or state.exhausted(index):
             notes = (_REST.format(len(chosen)),)
             others = sorted(set(range(batch_size)) - set(chosen))

@@ -193,7 +193,7 @@ def test_networks_by_inner_products_alone(monkeypatch, train, eta):
     labelled = network_roots(model, normal(3, 5, seed=1))[:train]
     found = {}
     for limit in (0, 2**30):
-        monkeypatch.setattr(covariances, "_SMALL", limit)
+        monkeypatch.setattr("fimlib.posterior.frame.REMADE", limit)
         post = GaussianPosterior.from_roots(labelled, 0.3)
         assert limit or isinstance(
             covariances.pool_of(pool, post, evals), covariances.ProductPool
