@@ -389,7 +389,8 @@ def base_of(
     post: GaussianPosterior, way: str, evals: Sequence[FisherRoots]
 ) -> tuple[Span, Tensor, Tensor]:
     """A span of training and evaluation rows, X in it with X X^T = P^{-1}, and
-    log det(P / lambda), for the posterior without the evaluation examples."""
+    log det(P / lambda), for the posterior without the evaluation examples.
+    """
     prior = post.prior_precision
     span: Span
     if way == "products":
