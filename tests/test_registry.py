@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,12 @@ def test_names_are_unique_and_found():
     assert find("Core-Set").quantity == "none"
     with pytest.raises(ValueError, match=r"BALD, BatchBALD.*got 'nothing'"):
         find("nothing")
+
+
+def test_a_word_of_no_list_is_refused():
+    for field, value in (("prior", "λ"), ("quantities", ("EIG", "XIG"))):
+        with pytest.raises(ValueError, match=f"{field} must be of "):
+            replace(find("BALD"), **{field: value})
 
 
 def test_resolve_without_a_function():
