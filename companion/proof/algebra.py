@@ -18,6 +18,7 @@ import sympy
 
 from companion.proof import formula as f
 from companion.proof.kinds import Kinds, remembered
+from companion.proof.points import undefined_part
 from companion.proof.render import tex
 from companion.proof.scalars import is_zero, split_logs, substitute
 from companion.proof.words import (
@@ -166,6 +167,8 @@ class Algebra(Kinds):
         if not self.is_invertible(e.arg):
             raise Undefined(f"{tex(e.arg)} is not proved to be invertible")
         poly = self.matrix(e.arg)
+        if not poly:
+            raise Undefined(f"{tex(e.arg)} is zero")
         if len(poly) == 1:
             ((word, c),) = poly.items()
             if self.is_square(word):
@@ -202,7 +205,7 @@ class Algebra(Kinds):
             raise TypeError(f"a scalar is needed, not a {e.shape} matrix")
         match e:
             case f.Const():
-                return e.value
+                return self._constant(e.value)
             case f.Let():
                 return self.scalar(e.definition)
             case f.Add():
@@ -225,6 +228,13 @@ class Algebra(Kinds):
             case f.Mul() | f.Transpose() | f.Sym() | f.Eye() | f.Zero():
                 return self._trace_value(self.matrix(e), 1)
         return e.lower(self)  # a leaf that another module adds
+
+    def _constant(self, value):
+        if not (value.is_Rational or value.is_Symbol):
+            part = undefined_part(value, self.known_positive, self.known_nonzero)
+            if part is not None:
+                raise Undefined(f"{part} need not exist")
+        return value
 
     def _reciprocal(self, arg):
         value = self.scalar(arg)

@@ -47,6 +47,10 @@ class Spectral(Certificate):
     matrix: f.Let
     positive: bool = False
 
+    def __post_init__(self):
+        if not isinstance(self.matrix, f.Let):
+            raise TypeError("the matrix needs a name: a `Let`")
+
     def prove(self, smaller, larger, rules=()):
         algebra = prepared(rules, opaque=(self.matrix,))
         if not self._spectrum_is_known(algebra):

@@ -12,10 +12,11 @@ import re
 import sympy
 
 from companion.proof import formula as f
-from companion.proof.render import tex
+from companion.proof.render import is_sum, tex
 
 # What makes a name look like a formula: it then has to be the formula that it names.
 WRITTEN_OUT = re.compile(r"^\s*\d|frac|\\log|\\det|\\tr\b|\^\{-1\}|[/*<>=]|\\[lg]eq?\b")
+POWER = re.compile(r"(?<!vert)(?<!Vert)\^\{?\d")  # but |g|^2 is a name
 EXPECTATION = re.compile(r"\\(simple|op)?E(\{[^{}]*(\{[^{}]*\}[^{}]*)*\})*")
 
 
@@ -60,6 +61,12 @@ def check_name(name, meaning=""):
     """Raise for a name that is a number or, unless it means just that, a formula."""
     if not re.search("[A-Za-z]", name):
         raise Unclear(f"{name!r} is no name")
+    if (
+        meaning
+        and (is_sum(name) or POWER.search(name))
+        and plain(name) != plain(meaning)
+    ):
+        raise Unclear(f"{name} reads as a formula, and stands for {meaning}")
     if WRITTEN_OUT.search(name) and plain(name) != plain(meaning):
         raise Unclear(
             f"{name} reads as a formula, and stands for {meaning or 'another'}"
@@ -81,6 +88,8 @@ def _claim(owners, name, owner):
 
 def check_scalar(e):
     """Raise unless e is a real number, exactly written, of real symbols."""
+    if sympy.sympify(e).has(sympy.I):
+        raise Unclear(f"{e} is not real")
     if not isinstance(e, sympy.Expr) or e.has(
         sympy.nan, sympy.oo, -sympy.oo, sympy.zoo
     ):

@@ -50,6 +50,12 @@ def det(x):
     return x if x.shape == f.SCALAR else f.Det(x)
 
 
+def blocks(*matrices):
+    if not all(isinstance(x, f.Block) for x in matrices):
+        raise TypeError("block matrices are needed")
+    return matrices
+
+
 def square(x):
     if x.shape[0] != x.shape[1]:
         raise TypeError(f"a square matrix is needed, not {x.shape}")
@@ -90,7 +96,7 @@ class Triangular(DetRule):
     """det of a block triangular matrix is the product over its diagonal blocks."""
 
     def __init__(self, matrix):
-        self.parts = (matrix,)
+        self.parts = blocks(matrix)
 
     def sides(self):
         (matrix,) = self.parts
@@ -110,7 +116,7 @@ class BlockProduct(DetRule):
     """det(M) = det(X) det(Y) for block matrices with M = X Y, checked cell by cell."""
 
     def __init__(self, whole, left, right):
-        self.parts = (whole, left, right)
+        self.parts = blocks(whole, left, right)
 
     def sides(self):
         whole, *factors = self.parts

@@ -27,7 +27,6 @@ from companion.proof.points import counterexample
 from companion.proof.reasons import check_kinds, check_reasons
 from companion.proof.render import premises_of
 from companion.proof.rules import Given, Premise, Rule, blocks_equal, prepared
-from companion.proof.sets import solved
 from companion.proof.trees import defines
 from companion.proof.words import add, scale
 
@@ -77,8 +76,8 @@ class Step:
             proved, reason = False, f"{type(error).__name__}: {error}"
         try:
             premises = [r for r in self.by if isinstance(r, Premise)]
-            for equation in (*stated(premises), *solved(self)):
-                if false := compare(*equation, "=", rng):
+            for premise in (r for r in premises if isinstance(r, Given)):
+                if false := compare(*premise.parts, "=", rng):
                     return Outcome(False, ALL, f"a premise does not hold {false}")
             counterexample = compare(self.lhs, self.rhs, self.relation, rng, premises)
         except Exception as error:  # no value to compare, so no second opinion
@@ -113,11 +112,6 @@ class Step:
         except Exception as error:  # whatever broke, nothing was proved
             return Outcome(False, self.kind, f"{type(error).__name__}: {error}")
         return Outcome(proved, self.kind, "" if proved else "not provable")
-
-
-def stated(premises):
-    """The equations that premises state."""
-    return [r.parts for r in premises if isinstance(r, Given)]
 
 
 class Calculus(Step):
