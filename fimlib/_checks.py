@@ -11,6 +11,9 @@ def as_tensor(value, name, shape=None, dtype=torch.float64):
 
     `shape` is a tuple of sizes and size names: an int must match, a string stands for
     any size. A tensor keeps its device.
+
+    Raises:
+        ValueError: another shape, entries that are no finite numbers.
     """
     try:
         # Python numbers are float64: left alone, torch would round them to float32.

@@ -35,7 +35,7 @@ def roots_from_loader(
     dtype=torch.float64,
     progress=True,
 ):
-    """Fisher roots of all examples of a loader, computed batch by batch (T16, T31).
+    """Return the Fisher roots of a loader's examples, made batch by batch (T16, T31).
 
     loader: anything that gives the same batches each time it is iterated over: inputs
     (m, ...), or tuples (inputs, labels, ...), of which estimator "empirical" takes the
@@ -47,8 +47,9 @@ def roots_from_loader(
     `progress` is off; "monte_carlo" draws the same labels in each. `roots[indices]`
     holds what it selects.
 
-    Raises ValueError for an iterator or generator, which cannot be passed over twice, a
-    loader that shuffles or augments, and what `network_roots` refuses.
+    Raises:
+        ValueError: an iterator or generator, which cannot be passed over twice, a
+            loader that shuffles or augments, and what `network_roots` refuses.
     """
     family = Categorical() if family is None else family
     check_choice(scope, "scope", ("last_layer", "network"))
@@ -185,10 +186,7 @@ class _Source:
         self.count = _count(loader)
 
     def passing(self, wanted=None):
-        """(start, roots, slice of `wanted`) of each batch that holds a wanted example.
-
-        `wanted` are sorted example numbers; None stands for all.
-        """
+        """Yield (start, roots, slice of `wanted`) of each batch that has some."""
         start = 0
         options = {"leave": False, "unit": "batch"}
         # Few batches, for a selection, need no bar.
@@ -309,7 +307,7 @@ class _LastLayer:
 
 
 def _same_parameters_matter(result, outputs, family):
-    """Whether both are the same in every direction that carries information.
+    """Return whether both are the same in every direction that carries information.
 
     A log-softmax after the layer changes its outputs by a constant only, which the
     categorical family does not see.

@@ -35,7 +35,7 @@ def network_roots(
     generator=None,
     dtype=torch.float64,
 ):
-    """Fisher roots of all parameters of a network: F_i = J_i^T Lambda_i J_i (T16, T31).
+    """Return the roots of a whole network's F_i = J_i^T Lambda_i J_i (T16, T31).
 
     model: any torch.nn.Module from inputs (M, ...) to outputs (M, C), which mean to
     `family` (categorical by default) what they mean in `last_layer_roots`; so do
@@ -60,13 +60,16 @@ def network_roots(
 
 
 def observed_information(model, inputs, labels, family=None, dtype=torch.float64):
-    """Observed information -grad^2 log p(y_i|x_i, theta), (M, D, D) (T13, T16, T20).
+    """Return -grad^2 log p(y_i|x_i, theta), (M, D, D) (T13, T16, T20).
 
     J^T H J + sum_k g_k grad^2 f_k, with g and H the gradient and Hessian of -log p by
     the outputs f: symmetric, and indefinite in general, so that it has no root. `model`
     and the order of parameters are as in `network_roots`; labels: (M,), or what the
-    family needs. Raises ValueError as `network_roots` does, above 4,096 parameters, and
-    for a result above 2 GiB.
+    family needs.
+
+    Raises:
+        ValueError: as `network_roots` does, above 4,096 parameters, and for a result
+            above 2 GiB.
     """
     family = Categorical() if family is None else family
     network = Network(model, dtype)
@@ -193,7 +196,7 @@ class Network:
         return inputs.to(self.device)
 
     def roots(self, inputs, family, estimator, labels, num_samples, generator):
-        """Roots of these inputs, of which nothing is computed but U.
+        """Return roots of these inputs, of which nothing is computed but U.
 
         The first inputs of all show how the model treats its examples.
         """
@@ -291,7 +294,7 @@ class Network:
         return self._mapped("residual", batched, one_by_one, inputs, gradient)
 
     def _mapped(self, way, batched, one_by_one, inputs, weights):
-        """vmap of a function of one example, or a loop where a module has no vmap.
+        """Return vmap of a function of one example, or a loop where there is none.
 
         Some modules have a wrong one (second derivatives of layer-norm in torch 2.13):
         the first example of all is computed both ways.
@@ -322,10 +325,11 @@ class Network:
 
 
 def frozen_copy(model):
-    """A copy of the model in eval mode that asks for no gradients (T12).
+    """Return a copy of the model in eval mode that asks for no gradients (T12).
 
-    Raises ValueError for what is no module, for batch-norm that works by the batch, and
-    for a model that cannot be copied.
+    Raises:
+        ValueError: what is no module, for batch-norm that works by the batch, and for a
+            model that cannot be copied.
     """
     if not isinstance(model, torch.nn.Module):
         raise ValueError(f"model must be a torch.nn.Module, got {type(model).__name__}")
