@@ -32,7 +32,7 @@ def warn_if_inaccurate(error: float) -> None:
 
 
 def cholesky(matrix: Any, name: str = "matrix") -> Tensor:
-    """Lower Cholesky factor (D, D) of a symmetric positive definite (D, D) matrix.
+    """Return the lower Cholesky factor (D, D) of a positive definite (D, D) matrix.
 
     Raises ValueError with the smallest eigenvalue when the matrix is not positive
     definite, and when it is not symmetric or not finite.
@@ -56,7 +56,7 @@ def cholesky_of_symmetric(matrix: Tensor, name: str = "matrix") -> Tensor:
 
 
 def log_det(matrix: Any, name: str = "matrix") -> Tensor:
-    """Log-determinant () of a symmetric positive definite (D, D) matrix, by Cholesky.
+    """Return the log-determinant () of a positive definite (D, D) matrix.
 
     Raises ValueError with the smallest eigenvalue when it is not positive definite.
 
@@ -69,14 +69,17 @@ def log_det(matrix: Any, name: str = "matrix") -> Tensor:
 def log_det_identity_plus(
     matrix: Any, check: bool = True, signed: bool = False
 ) -> Tensor:
-    """log det(I + A) of positive semi-definite A (..., n, n): (...), in nats.
+    """Return log det(I + A) of positive semi-definite A (..., n, n): (...), in nats.
 
     Accurate relative to the result from 1e-300 to 1e+300: each pivot of I + A is kept
-    as its excess over one, so that nothing is rounded against the identity. Raises
-    ValueError when A is not symmetric, not finite or has a clearly negative pivot;
-    without `check` only for the last, and the lower triangle alone is read. `signed`
-    is for differences of Gram matrices, unchecked: their negative pivots count, and
-    the result is NaN where I + A is not positive definite.
+    as its excess over one, so that nothing is rounded against the identity. Without
+    `check` the lower triangle alone is read. `signed` is for differences of Gram
+    matrices, unchecked: their negative pivots count, and the result is NaN where I + A
+    is not positive definite.
+
+    Raises:
+        ValueError: A is not symmetric, not finite or has a clearly negative pivot;
+            without `check` only for the last.
 
     >>> log_det_identity_plus([[1e-200]]).item()
     1e-200
@@ -95,7 +98,7 @@ def log_det_identity_plus(
 
 
 def log_det_identity_plus_rest(matrix: Tensor) -> Tensor:
-    """`log_det_identity_plus` (...) of what subtractions have left of A (..., n, n).
+    """Return log det(I + A) (...) of what subtractions have left of A (..., n, n).
 
     A negative pivot is their rounding, and counts as 0; where rounding exceeds I,
     nothing is known, and the result is 0.
@@ -105,7 +108,7 @@ def log_det_identity_plus_rest(matrix: Tensor) -> Tensor:
 
 
 def relative(gram: Tensor, base: Tensor) -> Tensor:
-    """N^{-1} G N^{-T} (M, r, r) with N N^T = I + base: G measured against I + base.
+    """Return N^{-1} G N^{-T} (M, r, r), N N^T = I + base: G against I + base.
 
     det(I + it) = det(I + base + G) / det(I + base). NaN where I + base is not positive
     definite.
@@ -125,10 +128,13 @@ def identity_plus_cholesky(gram: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def log_det_identity_minus(matrix: Any, check: bool = True) -> Tensor:
-    """log det(I - A) of positive semi-definite A < I (..., n, n): (...), in nats.
+    """Return log det(I - A) of positive semi-definite A < I (..., n, n), (...).
 
-    Accurate relative to the result for tiny A. Raises ValueError when I - A is not
-    positive definite, and unless `check` is off when A is not symmetric or not finite.
+    Accurate relative to the result for tiny A.
+
+    Raises:
+        ValueError: I - A is not positive definite, and unless `check` is off when
+            A is not symmetric or not finite.
 
     >>> log_det_identity_minus([[1e-200]]).item()
     -1e-200
@@ -144,7 +150,7 @@ def log_det_identity_minus(matrix: Any, check: bool = True) -> Tensor:
 
 
 def identity_plus_factor(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """L (..., r, r) with L L^T = I + Y Y^T, and its excess pivots (..., r), by rows.
+    """Return L (..., r, r), L L^T = I + Y Y^T, and excess pivots (..., r), by rows.
 
     rows: Y (..., r, n). Gram-Schmidt on [Y, I] never forms Y Y^T, so that it keeps
     twice the digits, and a pivot L_kk^2 = 1 + d_k has a d_k that is a sum of squares:
@@ -167,7 +173,7 @@ def identity_plus_factor(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def log_det_identity_plus_rows(rows: Tensor) -> Tensor:
-    """log det(I + Y Y^T) (...) in nats from the rows Y (..., r, n): T8, either side.
+    """Return log det(I + Y Y^T) (...) from rows Y (..., r, n), either side (T8).
 
     For rows without structure it is as accurate as Y itself, where the Gram matrix
     Y Y^T would lose twice as many digits to a large one beside a small one.
@@ -178,7 +184,7 @@ def log_det_identity_plus_rows(rows: Tensor) -> Tensor:
 
 
 def residual(c: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """C - A B (m, D) in doubled precision, from C (m, D), A (m, n) and B (n, D).
+    """Return C - A B (m, D) in doubled precision, from C (m, D), A (m, n) and B (n, D).
 
     A and B are cut into slices of so few bits that the products of slices are exact in
     float64, and these are subtracted with what rounding takes kept aside: the error is
@@ -210,7 +216,7 @@ def _slices(x: Tensor, bits: int, dim: int) -> list[Tensor]:
 
 
 def squared_singular(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """All n squared singular values of rows (a, n), and orthonormal vectors (n, n).
+    """Return all n squared singular values of rows (a, n), and vectors (n, n).
 
     Large columns come first, so that small ones beside them keep their own digits.
     """
@@ -224,7 +230,7 @@ def squared_singular(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def condition_number(factor: Tensor, steps: int = 12) -> float:
-    """About cond(L L^T), a float within a factor 2, from L (D, D) lower triangular.
+    """Return about cond(L L^T), within a factor 2, from L (D, D) lower triangular.
 
     By power iteration, which costs a few D^2: an estimate for warnings.
     """
@@ -297,7 +303,7 @@ def _excess_pivots_leaf(matrix: Tensor, sign: float) -> Tensor:
 
 
 def sylvester(a: Any, b: Any) -> tuple[Tensor, Tensor]:
-    """Both sides () of det(I_m + A B) = det(I_n + B A), A (m, n), B (n, m): T8.
+    """Return both sides () of det(I_m + A B) = det(I_n + B A), A (m, n), B (n, m): T8.
 
     >>> [x.item() for x in sylvester([[1.0, 2.0]], [[0.0], [4.0]])]
     [9.0, 9.0]
@@ -308,9 +314,10 @@ def sylvester(a: Any, b: Any) -> tuple[Tensor, Tensor]:
 
 
 def matrix_determinant_lemma(log_det_p: Any, solved: Any, v: Any) -> Tensor:
-    """log det(P + U V^T) () from log det P () and P^{-1} U (D, k), with V (D, k): T8.
+    """Return log det(P + U V^T) () from log det P () and P^{-1} U, V (D, k) (T8).
 
-    Raises ValueError when det(P + U V^T) and det P have opposite signs.
+    Raises:
+        ValueError: det(P + U V^T) and det P have opposite signs.
 
     >>> matrix_determinant_lemma(0.0, [[1.0]], [[-0.5]]).exp().item()
     0.5
@@ -328,7 +335,7 @@ def matrix_determinant_lemma(log_det_p: Any, solved: Any, v: Any) -> Tensor:
 
 
 def woodbury(inverse: Any, u: Any, v: Any) -> Tensor:
-    """(P + U V^T)^{-1} (D, D) from P^{-1} (D, D), U (D, k) and V (D, k).
+    """Return (P + U V^T)^{-1} (D, D) from P^{-1} (D, D), U (D, k) and V (D, k).
 
     Raises ValueError when the update makes the matrix singular.
 
@@ -345,10 +352,12 @@ def woodbury(inverse: Any, u: Any, v: Any) -> Tensor:
 
 
 def schur_complement(matrix: Any, split: int) -> Tensor:
-    """Schur complement D - C A^{-1} B of the leading (split, split) block A.
+    """Return the Schur complement D - C A^{-1} B of the leading (split, split) block A.
 
-    `matrix` (n, n) = [[A, B], [C, D]]; the result is (n - split, n - split). Raises
-    ValueError when A is singular or `split` is not in 1..n-1.
+    `matrix` (n, n) = [[A, B], [C, D]]; the result is (n - split, n - split).
+
+    Raises:
+        ValueError: A is singular or `split` is not in 1..n-1.
 
     >>> schur_complement([[2.0, 4.0], [1.0, 5.0]], 1).item()
     3.0

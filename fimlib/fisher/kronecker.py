@@ -164,7 +164,7 @@ class KroneckerRoots(FisherRoots):
         return full.view(outputs * width, outputs * width)
 
     def _tiles(self, dtype: torch.dtype) -> tuple[list, int, Tensor]:
-        """How products go: the tiles, examples taken at once, and room for a product.
+        """Return how products go: the tiles, examples at once, and room for a product.
 
         A tile is (pairs of outputs, from feature, to feature). Memory that is used
         again stays in the cache, and new memory costs more than the product.
@@ -212,7 +212,7 @@ def embed(matrix: Tensor, basis: Tensor) -> Tensor:
 
 
 def _folded(blocks: Tensor, a: Tensor, b: Tensor, tile: tuple) -> Tensor:
-    """Columns lo to hi of the forms by A_ab, (q - lo, pairs (hi - lo)).
+    """Return columns lo to hi of the forms by A_ab, (q - lo, pairs (hi - lo)).
 
     A form sees the symmetric part of A_ab only, so that entries above the tile's
     diagonal are added to those below: A_ab^T = A_ba.

@@ -23,7 +23,7 @@ def last_layer_roots(
     generator: torch.Generator | None = None,
     dtype: torch.dtype = torch.float64,
 ) -> KroneckerRoots:
-    """Fisher roots of the last layer f = W phi (+ b) of a network (T16, T31).
+    """Return Fisher roots of the last layer f = W phi (+ b) of a network (T16, T31).
 
     features: (M, d), the layer's inputs; with `bias` a 1 is appended, q = d + 1.
     logits: (M, C), the network's outputs: logits for `Categorical()` (the default
@@ -33,8 +33,9 @@ def last_layer_roots(
     "empirical" (the given `labels`: not a Fisher information, T14).
     Parameters are class-major (weight c, j is number c q + j, the bias j = q - 1).
 
-    Raises ValueError for wrong shapes, non-finite values, labels outside 0..C-1, and
-    labels given to an estimator that has no use for them.
+    Raises:
+        ValueError: wrong shapes, non-finite values, labels outside 0..C-1, and labels
+            given to an estimator that has no use for them.
 
     >>> roots = last_layer_roots([[1.0, 2.0]], [[0.0, 0.0, 0.0]])
     >>> roots.rank, roots.num_parameters

@@ -141,7 +141,7 @@ def _squared_norm(rows: Tensor) -> Tensor:
 
 
 def linear_layers(model: torch.nn.Module, inputs: Tensor) -> list | None:
-    """The model's linear layers, if they hold all parameters and are called once each.
+    """Return the linear layers, if they hold all parameters and are called once.
 
     None otherwise. The roots of such a model are a `LayeredRoots`, unless it uses its
     weights in other ways too.
@@ -159,7 +159,7 @@ def linear_layers(model: torch.nn.Module, inputs: Tensor) -> list | None:
 def layered_pass(
     run: Callable, layers: list, inputs: Tensor
 ) -> tuple[Tensor, Callable[[Tensor], LayeredRoots]]:
-    """Outputs (m, C) of inputs (m, ...) by `run`, and a function for their roots.
+    """Return outputs (m, C) of inputs (m, ...), and a function for their roots.
 
     From U (m, C, r) it makes the LayeredRoots U_i^T J_i, by r backward passes.
     """
@@ -195,7 +195,7 @@ def check_differentiable(outputs: Tensor) -> None:
 
 
 def _called(run: Callable, layers: list, inputs: Tensor) -> tuple[dict, Tensor]:
-    """{layer: (its inputs, a zero that was added to its outputs)}, and outputs.
+    """Return {layer: (its inputs, a zero that was added to its outputs)}, and outputs.
 
     A layer called again counts as none.
     """

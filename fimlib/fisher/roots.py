@@ -47,10 +47,12 @@ class FisherRoots:
 
     @classmethod
     def from_dense(cls, array: Any, dtype: torch.dtype = torch.float64) -> FisherRoots:
-        """Roots from an array (M, r, D), or (M, D): one gradient or feature each.
+        """Return roots from an array (M, r, D), or (M, D): a gradient or feature each.
 
         With noise variance s2, `from_dense(x / s2**0.5)` is Bayesian linear regression.
-        Raises ValueError for other shapes and entries that are not finite.
+
+        Raises:
+            ValueError: other shapes and entries that are not finite.
         """
         rows = as_tensor(array, "array", dtype=dtype)
         if rows.ndim == 2:
@@ -144,7 +146,7 @@ class FisherRoots:
         return self if same else self._mapped(torch.Tensor.double)
 
     def gram(self, target: Any) -> Tensor:
-        """Gram blocks R_i A R_i^T (M, r, r) of a symmetric A (D, D) or a posterior.
+        """Return blocks R_i A R_i^T (M, r, r) of a symmetric A (D, D) or a posterior.
 
         Given a posterior, A is its covariance: the r x r blocks of F_i P^{-1}. Raises
         ValueError for an A that is not symmetric, or of another size.
@@ -180,7 +182,7 @@ class FisherRoots:
         return lambda some: self[some].times(matrix)
 
     def cross(self, other: FisherRoots) -> Tensor:
-        """Inner products of all pairs, R_i R'_j^T as (M, r, M', r').
+        """Return inner products of all pairs, R_i R'_j^T as (M, r, M', r').
 
         Raises ValueError for other numbers of parameters.
         """

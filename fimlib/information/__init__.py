@@ -30,19 +30,7 @@ from fimlib.information.whole import (
 )
 
 __all__ = [
-    "batch_eig",
-    "eig",
-    "epig",
-    "epig_proxy",
-    "epig_upper",
-    "fisher_product",
-    "fisher_trace",
-    "gram_matrix",
-    "ig",
-    "jepig",
-    "jepig_proxy",
-    "jpig",
-    "log_det_fisher",
-    "pig",
-    "scores",
-]
+    "batch_eig", "eig", "epig", "epig_proxy", "epig_upper", "fisher_product",
+    "fisher_trace", "gram_matrix", "ig", "jepig", "jepig_proxy", "jpig",
+    "log_det_fisher", "pig", "scores",
+]  # fmt: skip

@@ -11,11 +11,6 @@ from fimlib.posterior.frame import MAX_DENSE
 from fimlib.posterior.gaussian import GaussianPosterior
 
 __all__ = [
-    "MAX_DENSE",
-    "AccuracyWarning",
-    "DiagonalPosterior",
-    "GaussianPosterior",
-    "KroneckerPosterior",
-    "SketchPosterior",
-    "marglik_precision",
-]
+    "MAX_DENSE", "AccuracyWarning", "DiagonalPosterior", "GaussianPosterior",
+    "KroneckerPosterior", "SketchPosterior", "marglik_precision",
+]  # fmt: skip

@@ -22,7 +22,7 @@ def similarity_matrix(
     posterior: GaussianPosterior | None = None,
     kind: str = "euclidean",
 ) -> Tensor:
-    """Similarities of all rows of `a` and `b`, (M r, M' r') in float64 (T30).
+    """Return similarities of all rows of `a` and `b`, (M r, M' r') in float64 (T30).
 
     a, b: Fisher roots of any kind, or gradients (M, D), one row each; `b` defaults to
     `a`. Row i r + k belongs to row k of example i. kind "euclidean": inner products
@@ -32,8 +32,9 @@ def similarity_matrix(
     "similar": (1 + cosine) / 2, the inner products of ``[1, g/|g|] / sqrt 2``, for a
     row of zeros [1, 0] / sqrt 2 (Kothawade et al. 2021, arXiv:2107.00717; T33).
 
-    Raises ValueError for no rows, different numbers of parameters, a rank above 1 where
-    rows are normalised, norms that overflow, and results above 3.2 GB.
+    Raises:
+        ValueError: no rows, different numbers of parameters, a rank above 1 where rows
+            are normalised, norms that overflow, and results above 3.2 GB.
 
     >>> similarity_matrix([[3.0, 4.0], [4.0, 3.0]], kind="cosine").tolist()
     [[1.0, 0.96], [0.96, 1.0]]

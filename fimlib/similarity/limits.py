@@ -32,7 +32,7 @@ class MutualInformationLimit:
 
 
 def principal_angles(a: Any, b: Any) -> Tensor:
-    """Principal angles between the row spaces of `a` and `b`, ascending, in radians.
+    """Return the principal angles of the row spaces of `a` and `b`, ascending.
 
     a, b: Fisher roots, or gradients (M, D); each row counts, rows may be dependent and
     their lengths do not matter. (min(rank a, rank b),), in 0..pi/2: small angles come
@@ -48,7 +48,7 @@ def principal_angles(a: Any, b: Any) -> Tensor:
 
 
 def log_det_mi_limit(a: Any, e: Any) -> MutualInformationLimit:
-    """The limit of LogDetMI(A; E) as lambda -> 0, a `MutualInformationLimit` (T34).
+    """Return the limit of LogDetMI(A; E) as lambda -> 0 (T34).
 
     -sum_i log(1 - cos^2 phi_i) over the principal angles of the row spaces: the lengths
     of all gradients cancel. Finite only where no angle is zero. a, e: Fisher roots, or
@@ -74,7 +74,7 @@ def log_det_mi_limit(a: Any, e: Any) -> MutualInformationLimit:
 
 
 def eig_small_prior(S: Any, prior_precision: float, order: int = 1) -> Tensor:
-    """EIG for a small prior precision lambda from S (n, n), () in nats (T32).
+    """Return EIG for a small prior precision lambda from S (n, n), () in nats (T32).
 
     -(r/2) log lambda + 1/2 sum_i log s_i + (lambda/2) sum_i 1/s_i - ..., with s_i the r
     eigenvalues of S that are not zero: 1/2 log det(I + S / lambda) but for what `order`
@@ -91,7 +91,7 @@ def eig_small_prior(S: Any, prior_precision: float, order: int = 1) -> Tensor:
 def jepig_small_prior(
     S_A: Any, S_AE: Any, S_E: Any, prior_precision: float, order: int = 1
 ) -> Tensor:
-    """JEPIG(A; E) for a small prior precision lambda, () in nats (T34).
+    """Return JEPIG(A; E) for a small prior precision lambda, () in nats (T34).
 
     The expansions of `eig_small_prior` for A and E, less the one for both together: the
     terms in log lambda cancel where `jepig_small_prior_slope` is 0. S_A (K, K), S_AE
@@ -107,7 +107,7 @@ def jepig_small_prior(
 
 
 def jepig_small_prior_slope(S_A: Any, S_AE: Any, S_E: Any) -> float:
-    """Growth of JEPIG(A; E) per log(1/lambda), a float: half the shared rank (T34).
+    """Return JEPIG(A; E)'s growth per log(1/lambda): half the shared rank (T34).
 
     (rank A + rank E - rank of both) / 2, from S_A (K, K), S_AE (K, E) and S_E (E, E);
     0 where the JEPIG has a finite limit. Raises ValueError for wrong shapes, and blocks

@@ -15,7 +15,7 @@ from fimlib.similarity import psd
 
 
 def log_det(S: Any, jitter: float = 0.0) -> Tensor:
-    """log det(S + jitter I), (), of a similarity matrix S (n, n) in nats (T32).
+    """Return log det(S + jitter I), (), of a similarity matrix S (n, n) in nats (T32).
 
     For S = R R^T and jitter lambda it is 2 EIG + n log lambda under the precision
     lambda I (no 1/2 here). A singular S without jitter has -inf; the rank is decided
@@ -40,7 +40,7 @@ def log_det(S: Any, jitter: float = 0.0) -> Tensor:
 def log_det_cg(
     S_A: Any, S_AT: Any, S_T: Any, jitter: float = 0.0, nu: float = 1.0
 ) -> Tensor:
-    """LogDetCG, log det(S_A + jI - nu^2 S_AT (S_T + jI)^{-1} S_TA), () in nats (T35).
+    """Return LogDetCG, log det(S_A + jI - nu^2 S_AT (S_T + jI)^{-1} S_TA) (T35).
 
     j = jitter. S_A (K, K), S_AT (K, T), S_T (T, T). For nu = 1 and j = lambda it is
     2 EIG(A|T) + K log lambda, the EIG under the precision lambda I + F_T; f(A, T) -
@@ -70,7 +70,7 @@ def log_det_cg(
 def log_det_mi(
     S_A: Any, S_AE: Any, S_E: Any, jitter: float = 0.0, eta: float = 1.0
 ) -> Tensor:
-    """LogDetMI, log det(S_A + jI) - log det(S_A + jI - eta^2 S_AE (S_E + jI)^-1 S_EA).
+    """Return log det(S_A + jI) - log det(S_A + jI - eta^2 S_AE (S_E + jI)^-1 S_EA).
 
     j = jitter; S_A (K, K), S_AE (K, E), S_E (E, E); the result () is in nats. For
     eta = 1 and j = lambda it is 2 JEPIG under the precision lambda I (T34; the talk has
@@ -101,7 +101,7 @@ def log_det_cmi(
     eta: float = 1.0,
     nu: float = 1.0,
 ) -> Tensor:
-    """LogDetCMI, f(A, T) + f(E, T) - f(A, E, T) - f(T), () in nats (T35).
+    """Return LogDetCMI, f(A, T) + f(E, T) - f(A, E, T) - f(T), () in nats (T35).
 
     f(X) = log det(S_X + jitter I). S_A (K, K), S_AE (K, E), S_E (E, E), S_AT (K, T),
     S_ET (E, T), S_T (T, T). eta multiplies S_AE and nu S_AT, but nothing S_ET, as in
@@ -179,10 +179,13 @@ def _evaluate(
     what: str,
     advice: str,
 ) -> Tensor:
-    """A sum of signed log-determinants of blocks of S + jitter I: (sign, indices).
+    """Return a sum of signed log-determinants of blocks of S + jitter I.
 
     From the Cholesky factor of the whole where it is well-conditioned, or where only
     the jitter makes S positive; else from eigenvalues, with the rank decided.
+
+    Raises:
+        ValueError: S + jitter I has an eigenvalue below zero.
     """
     lower, trusted = psd.factor(kernel, jitter)
     if trusted and lower is not None:

@@ -20,7 +20,7 @@ class IndefiniteError(ValueError):
 
 
 def factor(kernel: Tensor, jitter: float) -> tuple[Tensor | None, bool]:
-    """L (n, n) with L L^T = S + jitter I, or None, and whether it is well-conditioned.
+    """Return L (n, n), L L^T = S + jitter I, or None, and if it is well-conditioned.
 
     Conditioning is that of the kernel scaled to a unit diagonal: the scale of single
     rows costs no digits.
@@ -41,11 +41,13 @@ def rank_floor(kernel: Tensor) -> Tensor:
 
 
 def spectrum(kernel: Tensor, floor: Tensor | None = None) -> Tensor:
-    """The eigenvalues of S that are not zero, (rank,), in descending order.
+    """Return the eigenvalues of S that are not zero, (rank,), in descending order.
 
     The rank is that of S scaled to a unit diagonal, as far as eigenvalues exceed the
-    floor, S's own or that of a matrix of which S is a block. Raises `IndefiniteError`
-    for an eigenvalue as far below zero.
+    floor, S's own or that of a matrix of which S is a block.
+
+    Raises:
+        IndefiniteError: an eigenvalue as far below zero.
     """
     if not len(kernel):
         return kernel.new_zeros(0)
