@@ -17,6 +17,7 @@ from companion.proof.render import is_sum, tex
 # What makes a name look like a formula: it then has to be the formula that it names.
 WRITTEN_OUT = re.compile(r"^\s*\d|frac|\\log|\\det|\\tr\b|\^\{-1\}|[/*<>=]|\\[lg]eq?\b")
 POWER = re.compile(r"(?<!vert)(?<!Vert)\^\{?\d")  # but |g|^2 is a name
+QUANTITY = re.compile(r"\\(MIof|Hof)\{[^{}]*(\{[^{}]*\}[^{}]*)*\}")
 EXPECTATION = re.compile(r"\\(simple|op)?E(\{[^{}]*(\{[^{}]*\}[^{}]*)*\})*")
 
 
@@ -35,7 +36,10 @@ def check_names(lhs, rhs, by):
                 _claim(owners, e.tex, id(e))
             case f.Let():
                 check_name(e.tex, tex(e.definition))
+                check_quantity(e)
                 _claim(owners, e.tex, structure(e.definition))
+            case f.Leaf():
+                _claim(owners, e.tex, structure(e))
             case f.Mean() if not EXPECTATION.fullmatch(e.tex):
                 raise Unclear(f"{e.tex} is no name of an expectation")
             case f.Const():
@@ -71,6 +75,14 @@ def check_name(name, meaning=""):
         raise Unclear(
             f"{name} reads as a formula, and stands for {meaning or 'another'}"
         )
+
+
+def check_quantity(let):
+    """Raise if an entropy is given the name of another, or of two of them."""
+    alias = isinstance(let.definition, f.Leaf | f.Let)
+    made_of_entropies = any(hasattr(e, "variables") for e in f.subtrees(let.definition))
+    if QUANTITY.fullmatch(let.tex) and made_of_entropies and not alias:
+        raise Unclear(f"{let.tex} is no name of {tex(let.definition)}")
 
 
 def plain(text):
