@@ -1,7 +1,5 @@
 """The pairwise EPIG: the mean over evaluation examples of a JEPIG with each alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch
@@ -9,7 +7,8 @@ from torch import Tensor
 
 from fimlib import linalg
 from fimlib.fisher.roots import BATCH, FisherRoots
-from fimlib.posterior.frame import Frame, frame_of
+from fimlib.information.formulas import measured, shared_log_det
+from fimlib.posterior.frame import frame_of
 from fimlib.posterior.gaussian import GaussianPosterior
 
 # Candidates paired with the evaluation set at once.
@@ -24,66 +23,52 @@ def pairwise_epig(
     """Mean over e of 1/2 [log det(I + F_e P^{-1}) - log det(I + F_e (P+F_i)^{-1})]."""
     frame = frame_of(post, roots, eval_roots)
     way = frame.pairs_way(roots, eval_roots)
+    score: Callable[..., Tensor]
     if way == "products":
         score = _by_products(post, eval_roots)
     else:
         compared = _by_rows if way == "rows" else _by_correlations
         # Nothing of the evaluation examples is left over.
-        score = compared(frame, frame.whitened(eval_roots))
+        score = compared(frame.whitened(eval_roots))
     found = []
     for batch in roots.batches(BATCH):
         for start in range(0, len(batch), _PAIR_BATCH):
-            found.append(score(batch[start : start + _PAIR_BATCH]))
+            part = batch[start : start + _PAIR_BATCH]
+            pieces = [(part,)] if way == "products" else frame.pieces(part)
+            found += [score(*piece) for piece in pieces]
     return torch.cat(found)
 
 
-def _by_rows(frame: Frame, evals: Tensor) -> Callable[[FisherRoots], Tensor]:
-    """On the rows: what i shares with e is seen along e's own few directions.
-
-    In these, s^2/(1+s^2) of the information is shared and 1/(1+s^2) is not; no
-    correlation close to one is ever subtracted from one.
-    """
+def _by_rows(evals: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """What i shares with e is seen along e's own few directions."""
+    # In these, s^2/(1+s^2) of the information is shared and 1/(1+s^2) is not; no
+    # correlation close to one is ever subtracted from one.
     _, singular, directions = torch.linalg.svd(evals, full_matrices=False)
-    squares = singular.square()
+    squares = singular.square()[:, None, :]
 
-    def score(part: FisherRoots) -> Tensor:
-        total = []
-        for rows, rest in frame.pieces(part):
-            along = rows[:, None] @ directions.to(rows).mT
-            apart = rows[:, None] - along @ directions.to(rows)
-            weight = squares.to(rows)[:, None, :]
-            rest = rest[:, None].expand(*apart.shape[:3], rest.shape[-1])
-            left = torch.cat([apart, along / (1 + weight).sqrt(), rest], dim=-1)
-            factor = linalg.identity_plus_factor(left)[0]
-            gap = along * (weight / (1 + weight)).sqrt()
-            gap = torch.linalg.solve_triangular(factor, gap, upper=False)
-            total.append(linalg.log_det_identity_plus_rows(gap).mean(1) / 2)
-        return torch.cat(total)
+    def score(rows: Tensor, rest: Tensor) -> Tensor:
+        along = rows[:, None] @ directions.to(rows).mT
+        apart = rows[:, None] - along @ directions.to(rows)
+        rest = rest[:, None].expand(-1, len(evals), -1, -1)
+        return shared_log_det(squares.to(rows), along, apart, rest).mean(1)
 
     return score
 
 
-def _by_correlations(frame: Frame, evals: Tensor) -> Callable[[FisherRoots], Tensor]:
-    """Mean over e of -1/2 log det(I - A A^T), A the canonical correlations of i and e.
+def _by_correlations(evals: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """Mean over e of -1/2 log det(I - A A^T), A the correlations of i and e."""
+    # A = (I + G_i)^{-1/2} Z_i Z_e^T (I + G_e)^{-1/2}: two examples share what their
+    # labels, each of unit noise, have in common (Schur complement of T34).
+    evals = measured(evals, evals)
 
-    A = (I + G_i)^{-1/2} Z_i Z_e^T (I + G_e)^{-1/2}: two examples share what their
-    labels, each of unit noise, have in common (Schur complement of T34).
-    """
-    factor = linalg.identity_plus_factor(evals)[0]
-    evals = torch.linalg.solve_triangular(factor, evals, upper=False)
-
-    def score(part: FisherRoots) -> Tensor:
-        found = []
-        for rows, rest in frame.pieces(part):
-            factor = linalg.identity_plus_factor(torch.cat([rows, rest], dim=-1))[0]
-            solved = torch.linalg.solve_triangular(factor, rows, upper=False)
-            total = rows.new_zeros(len(rows))
-            step = max(1, _PAIR_NUMBERS // (solved.shape[0] * solved.shape[1]))
-            for few in evals.split(max(1, step // evals.shape[1])):
-                shared = torch.einsum("mrk,esk->mers", solved, few.to(rows))
-                total += _information(shared).sum(1)
-            found.append(total / len(evals))
-        return torch.cat(found)
+    def score(rows: Tensor, rest: Tensor) -> Tensor:
+        solved = measured(rows, torch.cat([rows, rest], dim=-1))
+        total = rows.new_zeros(len(rows))
+        step = max(1, _PAIR_NUMBERS // (solved.shape[0] * solved.shape[1]))
+        for few in evals.split(max(1, step // evals.shape[1])):
+            shared = torch.einsum("mrk,esk->mers", solved, few.to(rows))
+            total += _information(shared).sum(1)
+        return total / len(evals)
 
     return score
 

@@ -5,8 +5,6 @@ is the identity (or lambda I plus the training roots), and all scores follow fro
 without another approximation.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -16,22 +14,19 @@ import torch
 from torch import Tensor
 
 from fimlib.fisher.approximate import Sketch
-from fimlib.fisher.roots import FisherRoots
+from fimlib.fisher.roots import FisherRoots, check_parameters
 from fimlib.fisher.streamed import StreamedRoots
 from fimlib.posterior.gaussian import GaussianPosterior
+
+Change = Callable[[FisherRoots], Tensor]
 
 
 class Seen(StreamedRoots):
     """Roots through a change of coordinates, made chunk by chunk: (r, D) to (r, k)."""
 
-    def __init__(
-        self,
-        roots: FisherRoots,
-        change: Callable[[FisherRoots], Tensor],
-        num_parameters: int,
-    ) -> None:
+    def __init__(self, roots: FisherRoots, change: Change, width: int) -> None:
         self._roots, self._change = roots, change
-        self._shape = (len(roots), roots.rank, num_parameters)
+        self._shape = (len(roots), roots.rank, width)
         self._like = torch.zeros(0, dtype=torch.float64, device=roots.device)
 
     def __getitem__(self, indices: Any) -> FisherRoots:
@@ -51,24 +46,21 @@ class Seen(StreamedRoots):
 class _Approximation(GaussianPosterior):
     """What the approximations share: a change of coordinates and a log det P."""
 
+    # R (M, r, D) in the coordinates in which P is simple, (M, r, k).
+    change: Change
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments)
         # What the approximation is made with, again at each update.
         self._options = options
-
-    def change(self, part: FisherRoots) -> Tensor:
-        """Rows (M, r, k) of roots in the coordinates in which P is simple."""
-        raise NotImplementedError
+        # The number k of coordinates in which P is simple.
+        self.width = self.num_parameters
 
     def update(self, roots: FisherRoots) -> GaussianPosterior:
         """The posterior after these examples too: the approximation made anew."""
-        self._check_roots(roots)
-        return type(self)(
-            self.num_parameters,
-            self.prior_precision,
-            (*self.train_roots, roots),
-            **self._options,
-        )
+        check_parameters(roots, "roots", self.num_parameters, "the posterior")
+        arguments = self.num_parameters, self.prior_precision
+        return type(self)(*arguments, (*self.train_roots, roots), **self._options)
 
     @property
     def basis(self) -> None:
@@ -88,11 +80,12 @@ class _Approximation(GaussianPosterior):
 
     def shared(self, *roots: FisherRoots) -> tuple:
         """The exact posterior in the changed coordinates, and the roots in them."""
-        post = GaussianPosterior.isotropic(self.num_parameters, 1.0)
-        return post, *(self._see(one) for one in roots)
+        return self.inner, *(Seen(one, self.change, self.width) for one in roots)
 
-    def _see(self, roots: FisherRoots) -> FisherRoots:
-        return Seen(roots, self.change, self.num_parameters)
+    @cached_property
+    def inner(self) -> GaussianPosterior:
+        """The exact posterior in the changed coordinates."""
+        return GaussianPosterior.isotropic(self.width, 1.0)
 
 
 class DiagonalPosterior(_Approximation, approximation="diagonal"):
@@ -106,13 +99,9 @@ class DiagonalPosterior(_Approximation, approximation="diagonal"):
     @cached_property
     def diagonal(self) -> Tensor:
         """The diagonal of P, (D,)."""
-        total = torch.full(
-            (self.num_parameters,),
-            self.prior_precision,
-            dtype=torch.float64,
-            device=self.device,
-        )
-        return total + sum(roots.diagonal_sum() for roots in self.train_roots)
+        none = torch.zeros(self.num_parameters).double().to(self.device)
+        sums = [roots.diagonal_sum() for roots in self.train_roots]
+        return sum(sums, none + self.prior_precision)
 
     def change(self, part: FisherRoots) -> Tensor:
         """R P^{-1/2}, (M, r, D)."""
@@ -168,39 +157,24 @@ class SketchPosterior(_Approximation, approximation="sketch"):
     their norms' product / sqrt(size); every score is exact in the sketched parameters.
     """
 
-    def __init__(
-        self,
-        num_parameters: int,
-        prior_precision: float,
-        train_roots: tuple[FisherRoots, ...],
-        seed: int = 0,
-        **options: Any,
-    ) -> None:
-        arguments = (num_parameters, prior_precision, train_roots)
+    def __init__(self, *arguments: Any, seed: int = 0, **options: Any) -> None:
         super().__init__(*arguments, seed=seed, **options)
         generator = torch.Generator().manual_seed(seed)
-        self.sketch = Sketch(num_parameters, generator=generator, **options)
+        self.sketch = Sketch(self.num_parameters, generator=generator, **options)
+        self.width = self.sketch.size
 
     def change(self, part: FisherRoots) -> Tensor:
         """The sketched roots (M, r, size)."""
         return self.sketch(part).dense().double()
 
     @cached_property
-    def sketched(self) -> GaussianPosterior:
+    def inner(self) -> GaussianPosterior:
         """The exact posterior in the sketched parameters."""
-        roots = [FisherRoots(self._see(one).dense()) for one in self.train_roots]
-        return GaussianPosterior(self.sketch.size, self.prior_precision, roots)
-
-    def shared(self, *roots: FisherRoots) -> tuple:
-        """The exact posterior in the sketched parameters, and the roots in them."""
-        return self.sketched, *(self._see(one) for one in roots)
-
-    def _see(self, roots: FisherRoots) -> FisherRoots:
-        return Seen(roots, self.change, self.sketch.size)
+        roots = [Seen(one, self.change, self.width).held() for one in self.train_roots]
+        return GaussianPosterior(self.width, self.prior_precision, roots)
 
     @property
     def log_det_precision(self) -> Tensor:
         """log det P with the sketched information, the other directions' lambda, ()."""
-        left_out = self.num_parameters - self.sketch.size
-        rest = left_out * math.log(self.prior_precision)
-        return self.sketched.log_det_precision + rest
+        left_out = self.num_parameters - self.width
+        return self.inner.log_det_precision + left_out * math.log(self.prior_precision)

@@ -1,10 +1,8 @@
 """The posterior precision as a D x D matrix: its inverse, its root, its updates."""
 
-from __future__ import annotations
-
 import math
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -16,17 +14,12 @@ from fimlib.linalg import EPS, squared_singular, warn_if_inaccurate
 class DensePrecision:
     """P (D, D) by its Cholesky factor or by X with X X^T = P^{-1}; log det P, ()."""
 
-    def __init__(
-        self,
-        log_det: Tensor,
-        factor: Tensor | None = None,
-        inverse_root: Tensor | None = None,
-    ) -> None:
+    factor: Tensor
+
+    def __init__(self, log_det: Tensor, **known: Tensor) -> None:
         self.log_det = log_det
-        if factor is not None:
-            self.factor = factor
-        if inverse_root is not None:
-            self.inverse_root = inverse_root
+        # Its `factor` or its `inverse_root`.
+        self.__dict__.update(known)
 
     @cached_property
     def inverse_root(self) -> Tensor:
@@ -41,11 +34,9 @@ class DensePrecision:
             return torch.cholesky_inverse(self.factor)
         return self.inverse_root @ self.inverse_root.mT
 
-    def updated(self, rows: Tensor) -> DensePrecision:
-        """The same after P gains R^T R, R (k, D), by thin products with X.
-
-        X' = X (I + Z^T Z)^{-1/2} with Z = R X: a contraction, so errors do not grow.
-        """
+    def updated(self, rows: Tensor) -> Self:
+        """The same after P gains R^T R, R (k, D), by thin products with X."""
+        # X' = X (I + Z^T Z)^{-1/2} with Z = R X: a contraction, so errors do not grow.
         x = self.inverse_root
         _, singular, vectors = torch.linalg.svd(rows.to(x) @ x, full_matrices=False)
         squares = singular.square()
@@ -53,10 +44,8 @@ class DensePrecision:
         directions = x @ vectors.mT
         # 1 - 1/sqrt(1 + s^2) without cancellation.
         shrink = squares / (grown.sqrt() * (1.0 + grown.sqrt()))
-        new = DensePrecision(
-            self.log_det + torch.log1p(squares).sum(),
-            inverse_root=x - directions * shrink @ vectors,
-        )
+        log_det = self.log_det + torch.log1p(squares).sum()
+        new = type(self)(log_det, inverse_root=x - directions * shrink @ vectors)
         if "covariance" in self.__dict__:
             lost = directions * (squares / grown).sqrt()
             new.covariance = self.covariance - lost @ lost.mT
@@ -68,17 +57,13 @@ def by_factor(post: Any) -> tuple[DensePrecision | None, float]:
     factor, info = torch.linalg.cholesky_ex(post.precision)
     if info != 0:
         return None, math.inf
-    log_det = 2.0 * factor.diagonal().log().sum()
-    return DensePrecision(log_det, factor), 100 * EPS * _condition(post, factor)
-
-
-def _condition(post: Any, factor: Tensor) -> float:
-    """A bound of cond(P) where that is small enough, else an estimate."""
+    known = DensePrecision(2.0 * factor.diagonal().log().sum(), factor=factor)
+    # From a bound of cond(P) where that is small enough, else from an estimate.
     if isinstance(post.prior_precision, float):
-        bound = float(post.precision.trace()) / post.prior_precision
-        if 100 * EPS * bound <= 1e-6:
-            return bound
-    return linalg.condition_number(factor)
+        bound = 100 * EPS * float(post.precision.trace()) / post.prior_precision
+        if bound <= 1e-6:
+            return known, bound
+    return known, 100 * EPS * linalg.condition_number(factor)
 
 
 def by_rows(post: Any) -> DensePrecision:

@@ -25,7 +25,7 @@ from fimlib import linalg
 from fimlib.fisher.roots import BATCH, FisherRoots, outer
 from fimlib.linalg import EPS, squared_singular, warn_if_inaccurate
 from fimlib.posterior import dense
-from fimlib.posterior.span import AllParameters, GramSpan, RowSpan, Span
+from fimlib.posterior.span import AllParameters, GramSpan, RowSpan
 
 if TYPE_CHECKING:
     from fimlib.posterior.gaussian import GaussianPosterior
@@ -49,35 +49,32 @@ def affordable(work: float, times: float = 1) -> bool:
 
 
 def way_of(
-    post: GaussianPosterior,
-    pool: FisherRoots | None,
-    evals: Sequence[FisherRoots],
-    again: bool = False,
+    post: GaussianPosterior, pool: Any, evals: Sequence, again: bool = False
 ) -> str:
-    """The way for scores of this pool: "prior", "rows", "products" or "parameters".
-
-    again: whether the pool's rows are needed in many products, one after the other.
-    Raises ValueError when both the parameters and the rows exceed 20,000.
-    """
+    """The way for scores of a pool, whose rows are perhaps needed again and again."""
     size = post.num_parameters
     roots = [*post.train_roots, *evals]
     count = sum(one.num_rows for one in roots)
     if isinstance(post.prior_precision, float):
-        remade = again and pool is not None and _are_remade(pool)
+        rank, pool_rows, pool_count, remade = 0, 0, 0, False
+        if pool is not None:
+            rank, pool_rows, pool_count = pool.rank, pool.num_rows, len(pool)
+            # Whether its rows are made, not held, and are many numbers.
+            made = pool.streamed or (pool.factored and not pool.kronecker)
+            remade = again and made and pool_rows * size > REMADE
+            roots += [pool]
         if not count:
             return "products" if remade else "prior"
-        roots += [] if pool is None else [pool]
-        rank, pool_rows = (0, 0) if pool is None else (pool.rank, pool.num_rows)
         work = (count + pool_rows) * min(max(count, rank), size) * size
         few = count < size and count * size <= MAX_DENSE**2
         few &= not all(one.factored for one in roots)
         if affordable(work) or few:
             return "products" if remade else "rows"
-        dense_work = size**3 + (0 if pool is None else len(pool)) * size**2
+        dense_work = size**3 + pool_count * size**2
         gram_work = 10 * count**3 + pool_rows * count**2
-        if count < size and count <= MAX_DENSE:
-            if gram_work < dense_work or size > MAX_DENSE:
-                return "products"
+        cheaper = gram_work < dense_work or size > MAX_DENSE
+        if count < size and count <= MAX_DENSE and cheaper:
+            return "products"
     if size <= MAX_DENSE:
         return "parameters"
     raise ValueError(
@@ -89,17 +86,8 @@ def way_of(
     )
 
 
-def _are_remade(pool: FisherRoots) -> bool:
-    """Whether the rows of these roots are made, not held, and are many numbers."""
-    made = pool.streamed or (pool.factored and not pool.kronecker)
-    return made and pool.num_rows * pool.num_parameters > REMADE
-
-
 def side_of(roots: FisherRoots, name: str = "roots") -> str:
-    """Of stacked roots G (M r, D): "rows", or the smaller of G G^T and G^T G.
-
-    These are "products" and "parameters". Raises ValueError when both exceed 20,000.
-    """
+    """Of roots G (M r, D): "rows", or the smaller of "products" and "parameters"."""
     count, size = roots.num_rows, roots.num_parameters
     if affordable(count * size * min(count, size)):
         return "rows"
@@ -120,10 +108,7 @@ def smaller_gram(roots: FisherRoots) -> Tensor:
 
 
 def kernel_of(roots: FisherRoots) -> Tensor | None:
-    """G G^T (M r, M r) of stacked roots, or None where their rows serve better.
-
-    For a spectrum with its vectors: rows that are held, or more than they have columns.
-    """
+    """G G^T (M r, M r) for its spectrum, or None where the rows G are better."""
     made = roots.streamed or roots.factored
     if not made or roots.num_parameters < roots.num_rows:
         return None
@@ -131,10 +116,7 @@ def kernel_of(roots: FisherRoots) -> Tensor | None:
 
 
 def inner_products(a: FisherRoots, b: FisherRoots, name: str) -> Tensor:
-    """Inner products (M r, M' r') of all rows, in float64 (T30).
-
-    Raises ValueError, by this name, for a result above 3.2 GB.
-    """
+    """Inner products (M r, M' r') of all rows, in float64 (T30), 3.2 GB at most."""
     count, other = a.num_rows, b.num_rows
     if count * other > MAX_DENSE**2:
         raise ValueError(
@@ -145,11 +127,9 @@ def inner_products(a: FisherRoots, b: FisherRoots, name: str) -> Tensor:
 
 
 def joint_log_det(post: GaussianPosterior, roots: FisherRoots) -> Tensor:
-    """log det(I + F P^{-1}), () in nats, with F the sum over the examples (T8, T25).
-
-    From the smaller Gram matrix of the whitened rows, unless its rounding, eps times
-    the trace, could be seen and the rows can be had. Warns past 1e-6.
-    """
+    """log det(I + F P^{-1}), () in nats, with F the sum over the examples (T8, T25)."""
+    # From the smaller Gram matrix of the whitened rows, unless its rounding, eps times
+    # the trace, could be seen and the rows can be had.
     post, roots = post.shared(roots)
     if post.is_isotropic:
         scale, digits = post.prior_precision, side_of(roots) == "rows"
@@ -161,9 +141,9 @@ def joint_log_det(post: GaussianPosterior, roots: FisherRoots) -> Tensor:
             return _log_det_of(matrix, lambda: roots.rows() / scale**0.5, eps)
         return _log_det_of(matrix, None)
     frame = _frame(post, way_of(post, roots, (roots,)), (roots,))
-    whitened = _whitened(frame, roots)
-    if whitened is None:
-        return _log_det_of(_ratio(frame, roots), None)
+    whitened, by_rows = _whitened(frame, roots)
+    if not by_rows:
+        return _log_det_of(whitened, None)
     thin = whitened if len(whitened) < whitened.shape[1] else whitened.mT
     return _log_det_of(thin @ thin.mT, lambda: whitened)
 
@@ -191,7 +171,7 @@ def precision_of(post: GaussianPosterior) -> dense.DensePrecision:
     if rows_are_cheap(post):
         return dense.by_rows(post)
     state, error = dense.by_factor(post)
-    rescue = affordable(_precision_work(post), RESCUE)
+    rescue = rows_are_cheap(post, RESCUE)
     if state is not None and (error <= 1e-6 or not rescue):
         warn_if_inaccurate(error)
         return state
@@ -200,14 +180,10 @@ def precision_of(post: GaussianPosterior) -> dense.DensePrecision:
     return dense.by_rows(post)
 
 
-def rows_are_cheap(post: GaussianPosterior) -> bool:
+def rows_are_cheap(post: GaussianPosterior, times: float = 1) -> bool:
     """Whether P may be factored from the rows of its training roots."""
-    return affordable(_precision_work(post))
-
-
-def _precision_work(post: GaussianPosterior) -> int:
     rows = sum(one.num_rows for one in post.train_roots) + post.num_parameters
-    return rows * post.num_parameters**2
+    return affordable(rows * post.num_parameters**2, times)
 
 
 class Form(NamedTuple):
@@ -236,16 +212,10 @@ class Frame:
     m is None without evaluation roots; large: whether rows of the pool cost too much.
     """
 
-    def __init__(
-        self,
-        post: GaussianPosterior,
-        way: str,
-        inverse_root: Callable[[], Tensor],
-        span: Span | None = None,
-    ) -> None:
-        self.post, self.way = post, way
-        self.inverse_root = inverse_root
-        self.span: Any = span or AllParameters(post.num_parameters)
+    def __init__(self, post: GaussianPosterior, way: str, span: Any, x: Any) -> None:
+        self.post, self.way, self.span = post, way, span
+        # X, of all D parameters when it is asked for.
+        self.inverse_root: Callable[[], Tensor] = x
         self.m: Any = None
         self.large = False
         prior = post.prior_precision
@@ -259,10 +229,7 @@ class Frame:
         return self.way == "parameters" and self.large and part.kronecker
 
     def pieces(self, part: FisherRoots) -> Iterator[tuple[Tensor, Tensor]]:
-        """Whitened rows Z of the roots, (few, r, k), and what is left, (few, r, s).
-
-        R P^{-1} R^T is Z Z^T + S S^T; S is blind to the evaluation examples.
-        """
+        """Whitened Z (few, r, k), S (few, r, s) left: R P^{-1} R^T = Z Z^T + S S^T."""
         x = self.inverse_root().to(part.device)
         each = part.rank * max(self.span.width, len(x))
         for few in part.chunks(part.numbers_each if self.way == "prior" else each):
@@ -313,11 +280,9 @@ class Frame:
         return self._made[key]
 
     def blocks(self, part: FisherRoots) -> Callable[[Form], Tensor] | None:
-        """How the Gram blocks (M, r, r) of a batch are made, where scores need no rows.
-
-        Under the prior alone, that is where their rounding could not be seen, or where
-        rows of D numbers cost too much.
-        """
+        """How Gram blocks (M, r, r) of a batch are made, where scores need no rows."""
+        # Under the prior alone, that is where their rounding could not be seen, or
+        # where rows of D numbers cost too much.
         if self.by_blocks(part):
             return lambda form: next(self.grams(part, form))[0]
         if self.way != "prior":
@@ -345,22 +310,16 @@ def frame_of(
     eval_roots: FisherRoots | None = None,
     again: bool = False,
 ) -> Frame:
-    """The frame for scoring this pool, in the smaller of the two dimensions.
-
-    Raises ValueError as `way_of` does.
-    """
+    """The frame for scoring this pool, in the smaller of the two dimensions."""
     evals = () if eval_roots is None else (eval_roots,)
     way = way_of(post, pool, evals, again)
     frame = _frame(post, way, evals)
     frame.large = not affordable(pool.num_rows * post.num_parameters**2)
     if eval_roots is None:
         return frame
-    whitened = _whitened(frame, eval_roots)
-    if whitened is None:
-        m, vectors = torch.linalg.eigh(_ratio(frame, eval_roots))
-        frame.m = m.clamp(min=0.0)
-    else:
-        frame.m, vectors = squared_singular(whitened)
+    whitened, by_rows = _whitened(frame, eval_roots)
+    m, vectors = (squared_singular if by_rows else torch.linalg.eigh)(whitened)
+    frame.m = m.clamp(min=0.0)
     x = frame.inverse_root() @ vectors
     frame.inverse_root = lambda: x
     return frame
@@ -373,30 +332,32 @@ def frame_spanning(post: GaussianPosterior, *sides: FisherRoots) -> Frame:
 
 def _frame(post: GaussianPosterior, way: str, evals: Sequence[FisherRoots]) -> Frame:
     if way == "parameters":
-        return Frame(post, way, lambda: post.root_inverse)
-    span, x, _ = post.base(way, evals)
-    return Frame(post, way, lambda: x, span)
+        everything = AllParameters(post.num_parameters)
+        return Frame(post, way, everything, lambda: post.root_inverse)
+    span, x, _ = base_of(post, way, evals)
+    return Frame(post, way, span, lambda: x)
 
 
-def _whitened(frame: Frame, roots: FisherRoots) -> Tensor | None:
-    """Whitened rows (M r, k) of evaluation roots, or None where they cost too much."""
+def _whitened(frame: Frame, roots: FisherRoots) -> tuple[Tensor, bool]:
+    """Whitened rows Z (M r, k) of roots, and True; Z^T Z where they cost too much."""
+    x = frame.inverse_root()
     if frame.way != "parameters":
-        return frame.span.eval_anchors @ frame.inverse_root()
+        return frame.span.eval_anchors @ x, True
     if affordable(roots.num_rows * roots.num_parameters**2):
-        return roots.rows().to(frame.post.device) @ frame.inverse_root()
-    return None
+        return roots.rows().to(x) @ x, True
+    # X^T F X, the symmetric form of F P^{-1}.
+    ratio = x.mT @ roots.fisher_sum().to(x) @ x
+    return (ratio + ratio.mT) / 2, False
 
 
-def base_of(
-    post: GaussianPosterior, way: str, evals: Sequence[FisherRoots]
-) -> tuple[Span, Tensor, Tensor]:
-    """A span of training and evaluation rows, X in it with X X^T = P^{-1}, and
-    log det(P / lambda), for the posterior without the evaluation examples.
-    """
+def base_of(post: GaussianPosterior, way: str, evals: Sequence) -> tuple:
+    """A span of training and evaluation rows, X in it, and log det(P / lambda)."""
+    if not evals and way in post.bases:
+        return post.bases[way]
     prior = post.prior_precision
-    span: Span
+    span: RowSpan | GramSpan
     if way == "products":
-        span = GramSpan(post.train_roots, tuple(evals))
+        span = GramSpan(post.train_roots, evals)
     else:
         train = post.train_rows()
         rows = torch.cat([train[:0], *(one.rows().to(train) for one in evals)])
@@ -404,15 +365,12 @@ def base_of(
         span = RowSpan(train, rows, prior, refine=affordable(work))
     values, vectors = squared_singular(span.train_anchors)
     largest = float(values.max()) if len(values) else 0.0
-    warn_if_inaccurate(span.error(1 + largest / prior))
+    condition = 1 + largest / prior
+    warn_if_inaccurate(100 * EPS * (condition**0.5 if span.refine else condition))
     x = vectors / (values + prior).sqrt()
     new = span.eval_anchors.shape[1] - span.inner
     x = torch.block_diag(x, torch.eye(new).to(x) / math.sqrt(prior))
-    return span, x, torch.log1p(values / prior).sum()
-
-
-def _ratio(frame: Frame, roots: FisherRoots) -> Tensor:
-    """X^T F X with X X^T = P^{-1}: the symmetric form of F P^{-1}, (D, D)."""
-    x = frame.inverse_root()
-    ratio = x.mT @ roots.fisher_sum().to(x) @ x
-    return (ratio + ratio.mT) / 2
+    found = span, x, torch.log1p(values / prior).sum()
+    if not evals:
+        post.bases[way] = found
+    return found

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from fimlib import linalg
@@ -43,35 +44,44 @@ class GaussianPosterior:
             GaussianPosterior._approximations[approximation] = cls
 
     def __init__(
-        self,
-        num_parameters: int,
-        prior_precision: Any,
-        train_roots: Sequence[FisherRoots] = (),
+        self, num_parameters: int, prior_precision: Any, train_roots: Sequence = ()
     ) -> None:
         self.num_parameters = num_parameters
         self.prior_precision = prior_precision
-        self.train_roots = tuple(train_roots)
+        self.train_roots: tuple[FisherRoots, ...] = tuple(train_roots)
         self._start: tuple | None = None
-        self._bases: dict[str, tuple] = {}
+        # `frame.base_of` by the way, where nothing is evaluated.
+        self.bases: dict[str, tuple] = {}
 
     @classmethod
     def from_roots(
         cls,
         train_roots: FisherRoots,
-        prior_precision: Any = 1.0,
+        prior_precision: ArrayLike = 1.0,
         approximation: str | None = None,
         **options: Any,
     ) -> GaussianPosterior:
-        """Posterior after the training examples with these roots (may be none, M = 0).
+        """Return the posterior after train_roots (M, r, D) (may be none, M = 0).
 
         prior_precision: lambda > 0, or a symmetric positive definite (D, D) matrix.
-        approximation: None for P itself, or "kronecker", "diagonal" or "sketch" (with
-        `size`, `kind` and `seed`): another, named P, for sizes that P does not allow.
-        Raises ValueError for lambda <= 0 and, with the smallest eigenvalue, for a
-        matrix that is not positive definite.
+        approximation: None, or "kronecker", "diagonal" or "sketch" (options: `size`,
+        `kind` and `seed`): another, named P, for sizes that P does not allow.
+
+        Raises:
+            ValueError: for another prior, or a matrix with an approximation.
+
+        >>> train = FisherRoots.from_dense([[3.0, 4.0]])
+        >>> post = GaussianPosterior.from_roots(train, 2.0, "diagonal")
+        >>> round(post.log_det_precision.exp().item(), 9)
+        198.0
         """
-        num_parameters = train_roots.num_parameters
-        prior = _checked_prior(prior_precision, num_parameters)
+        size = train_roots.num_parameters
+        prior: Any = prior_precision
+        if getattr(prior, "ndim", 0) == 0:
+            prior = positive_float(prior, "prior_precision")
+        else:
+            prior = as_tensor(prior, "prior_precision", (size, size))
+            linalg.cholesky(prior, "prior_precision")
         if approximation is not None:
             check_choice(approximation, "approximation", tuple(cls._approximations))
             if not isinstance(prior, float):
@@ -80,15 +90,19 @@ class GaussianPosterior:
                     f"matrix of shape {tuple(prior.shape)}"
                 )
             cls = cls._approximations[approximation]
-        return cls(num_parameters, prior, (train_roots,), **options)
+        return cls(size, prior, (train_roots,), **options)
 
     @classmethod
-    def isotropic(
-        cls, num_parameters: int, prior_precision: float
-    ) -> GaussianPosterior:
-        """The "uninformative" posterior P = lambda I, of any size (T32)."""
-        num_parameters = positive_int(num_parameters, "num_parameters")
-        return cls(num_parameters, positive_float(prior_precision, "prior_precision"))
+    def isotropic(cls, num_parameters: int, prior_precision: float) -> Self:
+        """Return P = lambda I, "uninformative", of any num_parameters D (T32).
+
+        Raises ValueError for a prior_precision lambda <= 0.
+
+        >>> GaussianPosterior.isotropic(2, 3.0).precision.tolist()
+        [[3.0, 0.0], [0.0, 3.0]]
+        """
+        size = positive_int(num_parameters, "num_parameters")
+        return cls(size, positive_float(prior_precision, "prior_precision"))
 
     def __repr__(self) -> str:
         count = sum(len(roots) for roots in self.train_roots)
@@ -101,12 +115,16 @@ class GaussianPosterior:
         )
 
     def update(self, roots: FisherRoots) -> GaussianPosterior:
-        """The posterior after these examples too, at the same theta* (T11, T12).
+        """Return the posterior after roots (M, r, D) too, at one theta* (T11, T12).
 
         What is known of a large P is carried over: its inverse changes by the rows of
         the roots alone, so that a greedy step costs r products with a D x D matrix.
+
+        >>> one = FisherRoots.from_dense([[1.0]])
+        >>> GaussianPosterior.isotropic(1, 1.0).update(one).precision.item()
+        2.0
         """
-        self._check_roots(roots)
+        check_parameters(roots, "roots", self.num_parameters, "the posterior")
         roots_now = (*self.train_roots, roots)
         new = GaussianPosterior(self.num_parameters, self.prior_precision, roots_now)
         known = self.__dict__
@@ -126,12 +144,8 @@ class GaussianPosterior:
         """P (D, D). Raises ValueError above 20,000 parameters."""
         self._check_dense("precision")
         if isinstance(self.prior_precision, float):
-            total = torch.zeros(
-                self.num_parameters,
-                self.num_parameters,
-                dtype=torch.float64,
-                device=self.device,
-            )
+            size = self.num_parameters
+            total = torch.zeros(size, size, dtype=torch.float64, device=self.device)
             total.diagonal().fill_(self.prior_precision)
         else:
             total = self.prior_precision.to(self.device, copy=True)
@@ -147,12 +161,9 @@ class GaussianPosterior:
             return self._dense.covariance
         basis = self.basis.to(self.device)
         inner = embed(self.reduced().covariance, basis)
-        rest = torch.eye(len(basis), dtype=basis.dtype, device=basis.device)
-        rest = (rest - basis @ basis.mT) / self.prior_precision
-        width = self.num_parameters // len(basis)
-        return inner + torch.kron(
-            rest, torch.eye(width, dtype=rest.dtype, device=rest.device)
-        )
+        rest = torch.eye(len(basis)).to(basis) - basis @ basis.mT
+        eye = torch.eye(self.num_parameters // len(basis)).to(basis)
+        return inner + torch.kron(rest / self.prior_precision, eye)
 
     @cached_property
     def log_det_precision(self) -> Tensor:
@@ -168,16 +179,25 @@ class GaussianPosterior:
         way = frame.way_of(self, None, ())
         if way == "parameters":
             return self._dense.log_det
-        return self.base(way)[2] + self.num_parameters * math.log(prior)
+        return frame.base_of(self, way, ())[2] + self.num_parameters * math.log(prior)
 
     def entropy(self) -> Tensor:
-        """H[Theta] = D/2 log(2 pi e) - 1/2 log det P in nats, () (T5, T10)."""
+        """Return H[Theta] = D/2 log(2 pi e) - 1/2 log det P in nats, () (T5, T10).
+
+        >>> GaussianPosterior.isotropic(1, 2 * math.pi * math.e).entropy().item()
+        0.0
+        """
         constant = self.num_parameters * math.log(2 * math.pi * math.e)
         return (constant - self.log_det_precision) / 2
 
     def gram(self, roots: FisherRoots) -> Tensor:
-        """Gram blocks R_i P^{-1} R_i^T (M, r, r): all that the EIG needs (T21)."""
-        self._check_roots(roots)
+        """Return Gram blocks R_i P^{-1} R_i^T (M, r, r) of roots (M, r, D) (T21).
+
+        >>> post = GaussianPosterior.isotropic(1, 2.0)
+        >>> post.gram(FisherRoots.from_dense([[3.0]])).item()
+        4.5
+        """
+        check_parameters(roots, "roots", self.num_parameters, "the posterior")
         post, roots = self.shared(roots)
         found = frame.frame_of(post, roots)
         grams = [torch.zeros(0, roots.rank, roots.rank).double().to(roots.device)]
@@ -200,11 +220,7 @@ class GaussianPosterior:
     @property
     def basis(self) -> Tensor | None:
         """The basis all training roots share, outside of which P is the prior's."""
-        if not isinstance(self.prior_precision, float) or not self.train_roots:
-            return None
-        first = self.train_roots[0]
-        same = all(_same_basis(first, roots) for roots in self.train_roots)
-        return first.basis if same else None
+        return _common_basis(self.prior_precision, self.train_roots)
 
     def reduced(self) -> GaussianPosterior:
         """This posterior in the coordinates of its basis (itself without one)."""
@@ -237,34 +253,17 @@ class GaussianPosterior:
         rows = [one.rows().to(self.device) for one in self.train_roots]
         return torch.cat([none.to(self.device), *rows])
 
-    def base(self, way: str, evals: Sequence[FisherRoots] = ()) -> tuple:
-        """`frame.base_of` of this posterior, kept where nothing is evaluated."""
-        if evals:
-            return frame.base_of(self, way, evals)
-        if way not in self._bases:
-            self._bases[way] = frame.base_of(self, way, ())
-        return self._bases[way]
-
     def shared(self, *roots: FisherRoots) -> tuple:
-        """The posterior and roots in the smallest coordinates that hold them all.
-
-        Where all lie in the same basis, a determinant over all D parameters is the one
-        over the basis: the directions left out know the prior only.
-        """
-        all_roots = [*self.train_roots, *roots]
-        first = all_roots[0]
-        if not isinstance(self.prior_precision, float) or first.basis is None:
+        """The posterior and roots in the smallest coordinates that hold them all."""
+        # Where all lie in one basis, a determinant over all D parameters is the one
+        # over the basis: the directions left out know the prior only.
+        if _common_basis(self.prior_precision, (*self.train_roots, *roots)) is None:
             return self, *roots
-        if not all(_same_basis(first, other) for other in all_roots):
-            return self, *roots
-        inner = self.reduced()
-        if not self.train_roots:
-            size = roots[0].reduced().num_parameters
-            inner = GaussianPosterior.isotropic(size, self.prior_precision)
-        return inner, *(part.reduced() for part in roots)
-
-    def _check_roots(self, roots: FisherRoots) -> None:
-        check_parameters(roots, "roots", self.num_parameters, "the posterior")
+        roots = tuple(part.reduced() for part in roots)
+        if self.train_roots:
+            return self.reduced(), *roots
+        size = roots[0].num_parameters
+        return GaussianPosterior.isotropic(size, self.prior_precision), *roots
 
     def _check_dense(self, what: str) -> None:
         size = self.num_parameters
@@ -275,17 +274,10 @@ class GaussianPosterior:
             )
 
 
-def _checked_prior(prior_precision: Any, num_parameters: int) -> Any:
-    if getattr(prior_precision, "ndim", 0) == 0:
-        return positive_float(prior_precision, "prior_precision")
-    prior = as_tensor(prior_precision, "prior_precision", (num_parameters,) * 2)
-    linalg.cholesky(prior, "prior_precision")
-    return prior
-
-
-def _same_basis(first: FisherRoots, other: FisherRoots) -> bool:
-    if first.basis is None or other.basis is None:
-        return first.basis is other.basis
-    return first.basis.shape == other.basis.shape and torch.equal(
-        first.basis.cpu(), other.basis.cpu()
-    )
+def _common_basis(prior: Any, roots: Sequence[FisherRoots]) -> Tensor | None:
+    """The basis that all these roots have, under lambda I, if they have one."""
+    bases = [one.basis for one in roots]
+    if not isinstance(prior, float) or not bases or any(one is None for one in bases):
+        return None
+    first, *others = [one.cpu() for one in bases if one is not None]
+    return bases[0] if all(torch.equal(first, one) for one in others) else None

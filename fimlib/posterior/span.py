@@ -4,7 +4,7 @@ With the training roots T in such coordinates, P = lambda I + T^T T is known fro
 alone, and outside them it is lambda: what a root has left over counts 1/lambda each.
 """
 
-from __future__ import annotations
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -70,15 +70,8 @@ class RowSpan:
         self.train_anchors = train @ basis
         self.eval_anchors = self.split(evals)[0]
 
-    def error(self, condition: float) -> float:
-        """Expected relative error of scores under a precision so conditioned."""
-        return 100 * EPS * (condition**0.5 if self.refine else condition)
-
     def _outside(self, rows: Tensor) -> Tensor:
-        """The part of rows (..., D) orthogonal to the training rows; (..., 0) if none.
-
-        Where they span everything, nothing is outside.
-        """
+        """The part of rows (..., D) outside of the training rows; (..., 0) if none."""
         if self.inner in (0, self.width):
             return rows if self.inner == 0 else rows[..., :0]
         basis = self.basis[:, : self.inner].to(rows)
@@ -100,10 +93,7 @@ class RowSpan:
         return rows
 
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Coordinates (..., a) of rows (..., D), and what is left over (..., D).
-
-        (..., 0) of it where the basis has all D directions.
-        """
+        """Coordinates (..., a) of rows (..., D), and what is left, (..., D or 0)."""
         basis = self.basis.to(rows)
         new, inner = basis[:, self.inner :], rows @ basis[:, : self.inner]
         rest = self._outside(rows)
@@ -135,13 +125,12 @@ class RowSpan:
 class GramSpan:
     """The same span known from inner products only: no row of D numbers is formed.
 
-    What is left over comes from a subtraction: it is known to eps times the squared
-    norm of a root.
+    What is left over is a difference, known to eps times the squared norm of a root.
     """
 
-    def __init__(
-        self, train: tuple[FisherRoots, ...], evals: tuple[FisherRoots, ...]
-    ) -> None:
+    refine = False
+
+    def __init__(self, train: Sequence, evals: Sequence) -> None:
         self.roots = [one.held_if_small() for one in (*train, *evals)]
         count = sum(one.num_rows for one in train)
         parts = [self._products(part).flatten(0, 1) for part in self.roots]
@@ -154,10 +143,6 @@ class GramSpan:
         self.train_anchors, self.eval_anchors = anchors[:count], anchors[count:]
         self.inner = anchors.shape[1]
         self.width = len(gram)
-
-    def error(self, condition: float) -> float:
-        """Expected relative error of scores under a precision so conditioned."""
-        return 100 * EPS * condition
 
     def _products(self, part: FisherRoots) -> Tensor:
         none = torch.zeros(len(part), part.rank, 0, dtype=torch.float64)
@@ -172,9 +157,6 @@ class GramSpan:
         return inside, _semidefinite_factor(whole - inside @ inside.mT, floor)
 
 
-Span = AllParameters | RowSpan | GramSpan
-
-
 def _semidefinite_factor(gram: Tensor, floor: Tensor) -> Tensor:
     """L (M, r, r) with L L^T = G where the pivots exceed their floor (M, r)."""
     columns = []
@@ -182,9 +164,7 @@ def _semidefinite_factor(gram: Tensor, floor: Tensor) -> Tensor:
         pivot = gram[..., k, k]
         known = pivot > floor[..., k]
         scale = torch.where(known, pivot, 1.0).sqrt()
-        columns.append(
-            torch.where(known[..., None], gram[..., k], 0.0) / scale[..., None]
-        )
-        column = columns[-1]
+        column = torch.where(known[..., None], gram[..., k], 0.0) / scale[..., None]
+        columns.append(column)
         gram = gram - column[..., :, None] * column[..., None, :]
     return torch.stack(columns, dim=-1)
