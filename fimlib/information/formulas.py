@@ -14,7 +14,8 @@ from torch import Tensor
 
 from fimlib import linalg
 from fimlib.fisher.roots import FisherRoots
-from fimlib.posterior.frame import POSTERIOR, Form, Frame, affordable
+from fimlib.posterior.frame import Frame, affordable
+from fimlib.posterior.span import POSTERIOR, Form
 
 # Below this share of its constant term a proxy is computed apart, not as a difference.
 _SMALL = 1e-3
