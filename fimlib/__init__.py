@@ -9,7 +9,7 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _SUBMODULES = (
-    "linalg", "families", "blr", "fisher", "posterior", "information", "dual",
+    "linalg", "families", "blr", "fisher", "posterior", "information",
     "predictive", "similarity", "selection", "registry", "figures",
 )  # fmt: skip
 __all__ = ["__version__", *_SUBMODULES]

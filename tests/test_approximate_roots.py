@@ -110,7 +110,10 @@ def test_large_sketches_recover_the_information():
             lambda: Sketch(3, 2, "srht"),
             "kind must be one of 'gaussian', 'count_sketch'",
         ),
-        (lambda: Sketch(10**6, 10**6), 'got 1000000000000: use "count_sketch"'),
+        (
+            lambda: Sketch(10**6, 10**6, "gaussian"),
+            'got 1000000000000: use "count_sketch"',
+        ),
         (
             lambda: Sketch(5, 3)(softmax_roots(2)),
             "roots must have 5 parameters, as the sketch has, got 16",

@@ -39,7 +39,7 @@ def test_call_is_a_function_of_fimlib(method):
 
 
 def test_every_selection_function_is_some_methods():
-    helpers = {"Selection", "methods", "top_k", "stochastic_top_k"}
+    helpers = {"Selection", "top_k", "stochastic_top_k"}
     named = {m.call for m in methods()}
     here = set(selection.__all__) - helpers
     assert {f"fimlib.selection.{name}" for name in here} <= named

@@ -4,7 +4,7 @@ import copy
 from functools import partial
 
 import torch
-from torch.func import functional_call, hessian, vjp, vmap
+from torch.func import functional_call, hessian, jvp, vjp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -12,7 +12,7 @@ from fimlib._checks import as_tensor, check_count
 from fimlib.families import Categorical
 from fimlib.fisher.last_layer import check_estimator, output_factor
 from fimlib.fisher.layered import check_differentiable, layered_pass, linear_layers
-from fimlib.fisher.roots import FisherRoots, chunk_step, join, selection
+from fimlib.fisher.roots import FisherRoots, chunk_step, selection
 from fimlib.fisher.streamed import HELD_NUMBERS, StreamedRoots
 
 # Observed information: most parameters, and most numbers of the result (2 GiB).
@@ -21,6 +21,8 @@ _MAX_OBSERVED_NUMBERS = 2**28
 # Examples a forward pass takes at once, and examples compared with being alone.
 _FORWARD = 1_024
 _PROBED = 4
+# Examples that a matrix-free product takes through the network at once.
+_TOGETHER = 512
 
 
 def network_roots(
@@ -133,16 +135,18 @@ class NetworkRoots(StreamedRoots):
         """Numbers that an example takes when it is held."""
         return self.network.numbers_each(self.rank)
 
-    def held(self):
-        """The same roots, computed once and held."""
-        parts = list(self.parts())
-        return join(parts) if parts else FisherRoots(self.dense())
-
     def scaled(self, weights):
         """Roots W_i R_i from weights (M, r', r): another root, of rank r'."""
         return NetworkRoots(
             self.network, self.inputs, self.factor @ weights.mT.to(self.factor)
         )
+
+    def fisher_product(self, vector):
+        """(sum of F_i) v (D,), in float64, with v (D,): J^T U U^T J v, matrix-free."""
+        total, step = torch.zeros_like(vector, dtype=torch.float64), _TOGETHER
+        for x, u in zip(self.inputs.split(step), self.factor.split(step), strict=True):
+            total += self.network.product(x, u, vector)
+        return total
 
     def parts(self):
         """Consecutive roots, computed and held, of a few tens of MB."""
@@ -258,6 +262,18 @@ class Network:
         out = self._output(leaves, x)
         check_differentiable(out)
         return torch.stack([_flat_grad(out, leaves, v) for v in u.mT])
+
+    def product(self, inputs, factor, vector):
+        """sum_i J_i^T U_i U_i^T J_i v (D,): once forward and once backward."""
+        start = torch.cat([p.detach().flatten() for p in self.parameters.values()])
+
+        def outputs(theta):
+            state = self._named(theta), self.buffers
+            return functional_call(self.model, state, (inputs,))
+
+        change = jvp(outputs, (start,), (vector,))[1]
+        weights = (factor @ (factor.mT @ change[:, :, None]))[:, :, 0]
+        return vjp(outputs, start)[1](weights)[0].double()
 
     def residual(self, inputs, gradient):
         """sum_k g_k grad^2 f_k (m, D, D), from inputs (m, ...) and g (m, C)."""

@@ -22,6 +22,12 @@ from fimlib.information.expected import (
     scores,
 )
 from fimlib.information.known import ig, jpig, pig
+from fimlib.information.whole import (
+    fisher_product,
+    fisher_trace,
+    gram_matrix,
+    log_det_fisher,
+)
 
 __all__ = [
     "batch_eig",
@@ -29,10 +35,14 @@ __all__ = [
     "epig",
     "epig_proxy",
     "epig_upper",
+    "fisher_product",
+    "fisher_trace",
+    "gram_matrix",
     "ig",
     "jepig",
     "jepig_proxy",
     "jpig",
+    "log_det_fisher",
     "pig",
     "scores",
 ]

@@ -6,42 +6,45 @@ Z, and their difference m/(1+m), which is never computed by subtracting log dets
 mean evaluation information has m / E in the place of m.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
+from torch import Tensor
 
 from fimlib import linalg
+from fimlib.posterior.frame import POSTERIOR, Form, affordable
 
 # Below this share of its constant term a proxy is computed apart, not as a difference.
 _SMALL = 1e-3
-# Work up to which it is.
-_DIRECT_WORK = 10**10
 
 
 class ByRows:
     """From rows Z (M, r, k) and S (M, r, s): relatively accurate at every scale."""
 
-    def __init__(self, rows, rest):
+    def __init__(self, rows: Tensor, rest: Tensor) -> None:
         self.rows = rows
         self.rest = rest
 
     @cached_property
-    def _whole(self):
+    def _whole(self) -> Tensor:
         return torch.cat([self.rows, self.rest], dim=-1)
 
     @cached_property
-    def _own(self):
+    def _own(self) -> tuple[Tensor, Tensor]:
         return linalg.identity_plus_factor(self._whole)
 
-    def gain_log_det(self):
+    def gain_log_det(self) -> Tensor:
         """1/2 log det(I + F_i P^{-1})."""
         return torch.log1p(self._own[1]).sum(-1) / 2
 
-    def gain_trace(self):
+    def gain_trace(self) -> Tensor:
         """1/2 tr(F_i P^{-1})."""
         return self._whole.square().sum((-2, -1)) / 2
 
-    def shared_log_det(self, m):
+    def shared_log_det(self, m: Tensor) -> Tensor:
         """What the example shares with evaluation information m, log det form."""
         left = torch.cat([self.rows / (1 + m).sqrt(), self.rest], dim=-1)
         factor = linalg.identity_plus_factor(left)[0]
@@ -49,20 +52,20 @@ class ByRows:
         gap = torch.linalg.solve_triangular(factor, gap, upper=False)
         return linalg.log_det_identity_plus_rows(gap) / 2
 
-    def shared_trace(self, m):
+    def shared_trace(self, m: Tensor) -> Tensor:
         """The same in the trace form: 1/2 tr F_E (P^{-1} - (P + F_i)^{-1})."""
         rows = self.rows * m.sqrt()
         rows = torch.linalg.solve_triangular(self._own[0], rows, upper=False)
         return rows.square().sum((-2, -1)) / 2
 
-    def left(self, m, chosen):
+    def left(self, m: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor] | None:
         """Both forms of what is left to learn, for the `chosen` examples, or None.
 
         Rows W with W W^T = m^{1/2} (I + V^T V)^{-1} m^{1/2}, V = [Z, S]: the part of
         each evaluation direction outside V, and inside it shrunk by 1/(1 + s^2).
         """
         width = self._whole.shape[-1]
-        if int(chosen.sum()) * width**2 * len(m) > _DIRECT_WORK:
+        if not affordable(int(chosen.sum()) * width**2 * len(m), 10):
             return None
         _, singular, inside = torch.linalg.svd(self._whole[chosen], full_matrices=False)
         eye = torch.eye(len(m), width, dtype=m.dtype, device=m.device)
@@ -76,67 +79,42 @@ class ByRows:
 
 
 class ByBlocks:
-    """From Gram blocks of a batch against D x D matrices, which are made once."""
+    """From the Gram blocks of a batch against D x D matrices, `grams(form)`."""
 
-    def __init__(self, part, matrices):
-        self.part = part
-        self.matrices = matrices
-
-    def _gram(self, *weight):
-        matrix = self.matrices.weighted(*weight)
-        return self.part.gram_of_symmetric(matrix).double()
+    def __init__(self, grams: Callable[[Form], Tensor]) -> None:
+        self.grams = grams
 
     @cached_property
-    def _own(self):
-        return self.part.gram_of_symmetric(self.matrices.covariance).double()
+    def _own(self) -> Tensor:
+        return self.grams(POSTERIOR)
 
-    def gain_log_det(self):
+    def gain_log_det(self) -> Tensor:
         """1/2 log det(I + F_i P^{-1})."""
         return linalg.log_det_identity_plus(self._own, check=False) / 2
 
-    def gain_trace(self):
+    def gain_trace(self) -> Tensor:
         """1/2 tr(F_i P^{-1})."""
         return _trace(self._own) / 2
 
-    def shared_log_det(self, m):
+    def shared_log_det(self, m: Tensor) -> Tensor:
         """What the example shares with evaluation information m, log det form."""
-        gap = self._gram("gap", m)
+        gap = self.grams(Form(m / (1 + m)))
         # I + the rest is known to eps cond(P), as every block here is.
-        shared = relative(gap, self._own - gap)
+        shared = linalg.relative(gap, self._own - gap)
         return linalg.log_det_identity_plus(shared, check=False) / 2
 
-    def shared_trace(self, m):
+    def shared_trace(self, m: Tensor) -> Tensor:
         """The same in the trace form: 1/2 tr F_E (P^{-1} - (P + F_i)^{-1})."""
-        return _trace(relative(self._gram("trace", m), self._own)) / 2
+        return _trace(linalg.relative(self.grams(Form(m)), self._own)) / 2
 
-    def left(self, m, chosen):
+    def left(self, m: Tensor, chosen: Tensor) -> None:
         """Never computed apart from Gram blocks: None."""
         return None
 
 
-class Matrices:
-    """X diag(w) X^T (D, D) for the weights that `ByBlocks` asks for."""
-
-    def __init__(self, frame):
-        self.frame = frame
-        self._made = {}
-
-    @property
-    def covariance(self):
-        """P^{-1}."""
-        return self.frame.post.covariance
-
-    def weighted(self, name, m):
-        """X diag(m) X^T ("trace") or X diag(m/(1+m)) X^T ("gap"), once for each m."""
-        key = (name, float(m.sum()))
-        if key not in self._made:
-            w = m if name == "trace" else m / (1 + m)
-            rows = self.frame.inverse_root() * w.sqrt()
-            self._made[key] = rows @ rows.mT
-        return self._made[key]
-
-
-def scores_of(formulas, m, count, wanted):
+def scores_of(
+    formulas: ByRows | ByBlocks, m: Tensor | None, count: int, wanted: set[str]
+) -> dict[str, Tensor]:
     """The wanted scores of one batch, each (M,), by name."""
     found = {}
     if "eig_log_det" in wanted:
@@ -165,7 +143,9 @@ def scores_of(formulas, m, count, wanted):
     return {name: values for name, values in found.items() if name in wanted}
 
 
-def _left(formulas, m, start, shared, form):
+def _left(
+    formulas: ByRows | ByBlocks, m: Tensor, start: Tensor, shared: Tensor, form: int
+) -> Tensor:
     """A proxy: its constant term less what is shared, or apart where that cancels."""
     proxy = start - shared
     chosen = proxy <= _SMALL * start
@@ -176,18 +156,5 @@ def _left(formulas, m, start, shared, form):
     return proxy
 
 
-def relative(gram, base):
-    """N^{-1} G N^{-T} (M, r, r) with N N^T = I + base: G measured against I + base."""
-    factor = identity_plus_cholesky(base)
-    left = torch.linalg.solve_triangular(factor, gram, upper=False)
-    return torch.linalg.solve_triangular(factor, left.mT, upper=False)
-
-
-def identity_plus_cholesky(gram):
-    """The lower Cholesky factor of I + G, (M, r, r)."""
-    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    return torch.linalg.cholesky(eye + gram)
-
-
-def _trace(gram):
+def _trace(gram: Tensor) -> Tensor:
     return gram.diagonal(dim1=-2, dim2=-1).sum(-1)

@@ -1,16 +1,21 @@
 """Gaussian (Laplace) posteriors by their precision P = prior + sum of F_i (T10-T12)."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from fimlib import linalg
 from fimlib._checks import as_tensor, check_choice, positive_float, positive_int
-from fimlib.fisher import embed
-from fimlib.posterior import dense, frame
-from fimlib.posterior.span import BATCH, stacked
+from fimlib.fisher.kronecker import embed
+from fimlib.fisher.roots import BATCH, FisherRoots, check_parameters
+from fimlib.posterior import frame
+from fimlib.posterior.dense import DensePrecision
 
 
 class GaussianPosterior:
@@ -19,33 +24,49 @@ class GaussianPosterior:
     P is the prior precision (a number lambda, for lambda I, or a (D, D) matrix) plus
     the Fisher information of the training roots. Make one with `from_roots` or
     `isotropic`.
+
+    >>> train = FisherRoots.from_dense([[3.0, 0.0]])
+    >>> post = GaussianPosterior.from_roots(train, prior_precision=1.0)
+    >>> post.precision.tolist()
+    [[10.0, 0.0], [0.0, 1.0]]
+    >>> round(post.update(train).log_det_precision.exp().item(), 9)
+    19.0
     """
 
-    approximation = None
+    approximation: str | None = None
     _approximations: ClassVar[dict] = {}
 
-    def __init_subclass__(cls, approximation=None):
+    def __init_subclass__(cls, approximation: str | None = None) -> None:
         super().__init_subclass__()
         if approximation is not None:
             cls.approximation = approximation
             GaussianPosterior._approximations[approximation] = cls
 
-    def __init__(self, num_parameters, prior_precision, train_roots=()):
+    def __init__(
+        self,
+        num_parameters: int,
+        prior_precision: Any,
+        train_roots: Sequence[FisherRoots] = (),
+    ) -> None:
         self.num_parameters = num_parameters
         self.prior_precision = prior_precision
         self.train_roots = tuple(train_roots)
-        self._start = None
-        self._spans = {}
+        self._start: tuple | None = None
+        self._bases: dict[str, tuple] = {}
 
     @classmethod
     def from_roots(
-        cls, train_roots, prior_precision=1.0, approximation=None, **options
-    ):
+        cls,
+        train_roots: FisherRoots,
+        prior_precision: Any = 1.0,
+        approximation: str | None = None,
+        **options: Any,
+    ) -> GaussianPosterior:
         """Posterior after the training examples with these roots (may be none, M = 0).
 
         prior_precision: lambda > 0, or a symmetric positive definite (D, D) matrix.
         approximation: None for P itself, or "kronecker", "diagonal" or "sketch" (with
-        `size` and `seed`): another, named P, for sizes that P itself does not allow.
+        `size`, `kind` and `seed`): another, named P, for sizes that P does not allow.
         Raises ValueError for lambda <= 0 and, with the smallest eigenvalue, for a
         matrix that is not positive definite.
         """
@@ -62,12 +83,14 @@ class GaussianPosterior:
         return cls(num_parameters, prior, (train_roots,), **options)
 
     @classmethod
-    def isotropic(cls, num_parameters, prior_precision):
+    def isotropic(
+        cls, num_parameters: int, prior_precision: float
+    ) -> GaussianPosterior:
         """The "uninformative" posterior P = lambda I, of any size (T32)."""
         num_parameters = positive_int(num_parameters, "num_parameters")
         return cls(num_parameters, positive_float(prior_precision, "prior_precision"))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         count = sum(len(roots) for roots in self.train_roots)
         prior = self.prior_precision
         prior = f"{prior:.6g}" if isinstance(prior, float) else "a matrix"
@@ -77,7 +100,7 @@ class GaussianPosterior:
             f"{prior}, {count} training examples{kind})"
         )
 
-    def update(self, roots):
+    def update(self, roots: FisherRoots) -> GaussianPosterior:
         """The posterior after these examples too, at the same theta* (T11, T12).
 
         What is known of a large P is carried over: its inverse changes by the rows of
@@ -99,7 +122,7 @@ class GaussianPosterior:
         return new
 
     @cached_property
-    def precision(self):
+    def precision(self) -> Tensor:
         """P (D, D). Raises ValueError above 20,000 parameters."""
         self._check_dense("precision")
         if isinstance(self.prior_precision, float):
@@ -117,7 +140,7 @@ class GaussianPosterior:
         return total
 
     @cached_property
-    def covariance(self):
+    def covariance(self) -> Tensor:
         """Sigma = P^{-1} (D, D). Raises ValueError above 20,000 parameters."""
         self._check_dense("covariance")
         if self.basis is None:
@@ -132,7 +155,7 @@ class GaussianPosterior:
         )
 
     @cached_property
-    def log_det_precision(self):
+    def log_det_precision(self) -> Tensor:
         """log det P, (), in the smaller of the two dimensions."""
         prior = self.prior_precision
         if self.is_isotropic:
@@ -142,40 +165,40 @@ class GaussianPosterior:
             inner = self.reduced()
             left_out = self.num_parameters - inner.num_parameters
             return inner.log_det_precision + left_out * math.log(prior)
-        kind = frame.kind_of(self, None, ())
-        if kind == "dense":
+        way = frame.way_of(self, None, ())
+        if way == "parameters":
             return self._dense.log_det
-        return self.span_base(kind)[2] + self.num_parameters * math.log(prior)
+        return self.base(way)[2] + self.num_parameters * math.log(prior)
 
-    def entropy(self):
+    def entropy(self) -> Tensor:
         """H[Theta] = D/2 log(2 pi e) - 1/2 log det P in nats, () (T5, T10)."""
         constant = self.num_parameters * math.log(2 * math.pi * math.e)
         return (constant - self.log_det_precision) / 2
 
-    def gram(self, roots):
+    def gram(self, roots: FisherRoots) -> Tensor:
         """Gram blocks R_i P^{-1} R_i^T (M, r, r): all that the EIG needs (T21)."""
         self._check_roots(roots)
-        post, roots = shared_coordinates(self, roots)
+        post, roots = self.shared(roots)
         found = frame.frame_of(post, roots)
         grams = [torch.zeros(0, roots.rank, roots.rank).double().to(roots.device)]
         for part in roots.batches(BATCH):
-            grams.extend(found.grams(part))
+            grams += [few for (few,) in found.grams(part, frame.POSTERIOR)]
         return torch.cat(grams)
 
     @property
-    def is_isotropic(self):
+    def is_isotropic(self) -> bool:
         """Whether P = lambda I."""
         return isinstance(self.prior_precision, float) and not self.train_roots
 
     @property
-    def device(self):
+    def device(self) -> torch.device:
         """The device of the training roots (or of the prior's matrix)."""
         if self.train_roots:
             return self.train_roots[0].device
         return getattr(self.prior_precision, "device", torch.device("cpu"))
 
     @property
-    def basis(self):
+    def basis(self) -> Tensor | None:
         """The basis all training roots share, outside of which P is the prior's."""
         if not isinstance(self.prior_precision, float) or not self.train_roots:
             return None
@@ -183,47 +206,67 @@ class GaussianPosterior:
         same = all(_same_basis(first, roots) for roots in self.train_roots)
         return first.basis if same else None
 
-    def reduced(self):
+    def reduced(self) -> GaussianPosterior:
         """This posterior in the coordinates of its basis (itself without one)."""
         return self if self.basis is None else self._reduced
 
     @cached_property
-    def _reduced(self):
+    def _reduced(self) -> GaussianPosterior:
         roots = [part.reduced() for part in self.train_roots]
         size = roots[0].num_parameters
         return GaussianPosterior(size, self.prior_precision, roots)
 
     @cached_property
-    def _dense(self):
+    def _dense(self) -> DensePrecision:
         self._check_dense("root_inverse")
-        if self._start is None or dense.rows_are_cheap(self):
-            return dense.dense_precision(self)
+        if self._start is None or frame.rows_are_cheap(self):
+            return frame.precision_of(self)
         state, added = self._start
         for roots in added:
-            state = state.updated(stacked(roots))
+            state = state.updated(roots.rows())
         return state
 
     @property
-    def root_inverse(self):
+    def root_inverse(self) -> Tensor:
         """X (D, D) with X X^T = P^{-1}. Raises ValueError above 20,000 parameters."""
         return self._dense.inverse_root
 
-    def span_base(self, kind, evals=()):
-        """`frame.span_base` of this posterior, kept where nothing is evaluated."""
+    def train_rows(self) -> Tensor:
+        """All rows (N r, D) of the training roots, in float64."""
+        none = torch.zeros(0, self.num_parameters, dtype=torch.float64)
+        rows = [one.rows().to(self.device) for one in self.train_roots]
+        return torch.cat([none.to(self.device), *rows])
+
+    def base(self, way: str, evals: Sequence[FisherRoots] = ()) -> tuple:
+        """`frame.base_of` of this posterior, kept where nothing is evaluated."""
         if evals:
-            return frame.span_base(self, kind, evals)
-        if kind not in self._spans:
-            self._spans[kind] = frame.span_base(self, kind, ())
-        return self._spans[kind]
+            return frame.base_of(self, way, evals)
+        if way not in self._bases:
+            self._bases[way] = frame.base_of(self, way, ())
+        return self._bases[way]
 
-    def _check_roots(self, roots):
-        if roots.num_parameters != self.num_parameters:
-            raise ValueError(
-                f"roots must have {self.num_parameters} parameters, as the posterior "
-                f"has, got {roots.num_parameters}"
-            )
+    def shared(self, *roots: FisherRoots) -> tuple:
+        """The posterior and roots in the smallest coordinates that hold them all.
 
-    def _check_dense(self, what):
+        Where all lie in the same basis, a determinant over all D parameters is the one
+        over the basis: the directions left out know the prior only.
+        """
+        all_roots = [*self.train_roots, *roots]
+        first = all_roots[0]
+        if not isinstance(self.prior_precision, float) or first.basis is None:
+            return self, *roots
+        if not all(_same_basis(first, other) for other in all_roots):
+            return self, *roots
+        inner = self.reduced()
+        if not self.train_roots:
+            size = roots[0].reduced().num_parameters
+            inner = GaussianPosterior.isotropic(size, self.prior_precision)
+        return inner, *(part.reduced() for part in roots)
+
+    def _check_roots(self, roots: FisherRoots) -> None:
+        check_parameters(roots, "roots", self.num_parameters, "the posterior")
+
+    def _check_dense(self, what: str) -> None:
         size = self.num_parameters
         if size > frame.MAX_DENSE:
             raise ValueError(
@@ -232,28 +275,7 @@ class GaussianPosterior:
             )
 
 
-def shared_coordinates(post, *roots):
-    """The posterior and roots in the smallest coordinates that hold them all.
-
-    Where all lie in the same basis, a determinant over all D parameters is the one
-    over the basis: the directions left out know the prior only.
-    """
-    if post.approximation is not None:
-        return post.seen(*roots)
-    bases = [*post.train_roots, *roots]
-    if not isinstance(post.prior_precision, float) or bases[0].basis is None:
-        return post, *roots
-    if not all(_same_basis(bases[0], other) for other in bases):
-        return post, *roots
-    inner = post.reduced()
-    if not post.train_roots:
-        inner = GaussianPosterior.isotropic(
-            roots[0].reduced().num_parameters, post.prior_precision
-        )
-    return inner, *(part.reduced() for part in roots)
-
-
-def _checked_prior(prior_precision, num_parameters):
+def _checked_prior(prior_precision: Any, num_parameters: int) -> Any:
     if getattr(prior_precision, "ndim", 0) == 0:
         return positive_float(prior_precision, "prior_precision")
     prior = as_tensor(prior_precision, "prior_precision", (num_parameters,) * 2)
@@ -261,7 +283,7 @@ def _checked_prior(prior_precision, num_parameters):
     return prior
 
 
-def _same_basis(first, other):
+def _same_basis(first: FisherRoots, other: FisherRoots) -> bool:
     if first.basis is None or other.basis is None:
         return first.basis is other.basis
     return first.basis.shape == other.basis.shape and torch.equal(

@@ -5,10 +5,12 @@ is a chosen example or one of the training examples. Such a distance is to a poi
 gain of log det is that to the span of the chosen ones (T33).
 """
 
+from __future__ import annotations
+
 import torch
 
 from fimlib._checks import as_tensor, check_choice
-from fimlib.fisher.roots import chunk_step
+from fimlib.fisher.roots import FisherRoots, chunk_step
 from fimlib.selection.result import Selection, checked_batch_size
 
 # Values this close, relatively, count as tied: the lowest index is taken.
@@ -121,17 +123,13 @@ def checked(points, name):
     return points
 
 
-def _points_of_roots(roots, name, dtype):
+def _points_of_roots(roots: FisherRoots, name: str, dtype: torch.dtype) -> Points:
     if roots.rank != 1:
         raise ValueError(
             f"{name} must be features (M, d) or roots of rank 1, got rank {roots.rank}"
         )
-    if roots.streamed and len(roots):
-        parts = list(roots.chunks())
-        roots = parts[0].joined(parts)
-    if roots.kronecker and not roots.streamed:
-        return Points(roots.features.to(dtype), roots.factor[:, :, 0].to(dtype))
-    return Points(roots.dense()[:, 0, :].to(dtype))
+    features, outer = roots.held().outer_factors()
+    return Points(features.to(dtype), None if outer is None else outer.to(dtype))
 
 
 class Nearest:

@@ -4,12 +4,17 @@ BADGE's motivation: a k-DPP samples where greedy log det maximises, and k-means+
 sampling only resembles it.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from fimlib._checks import as_tensor, symmetric
-from fimlib.dual import gram_matrix
-from fimlib.fisher import FisherRoots
-from fimlib.posterior.span import EPS, stacked
+from fimlib.fisher.roots import FisherRoots
+from fimlib.linalg import EPS
+from fimlib.posterior.frame import kernel_of
 from fimlib.selection.result import Selection, checked_batch_size
 
 # Squared lengths, of 1 at most, that are rounding: of rows that others span.
@@ -68,16 +73,13 @@ def _checked(items, is_kernel):
     return items
 
 
-def _decomposition(items):
+def _decomposition(items: Any) -> tuple[Tensor, Tensor]:
     """Orthonormal U (M, r) and s (r,) with S = U diag(s^2) U^T, of numerical rank r."""
-    if type(items) is FisherRoots or (
-        isinstance(items, FisherRoots) and items.num_parameters < len(items)
-    ):
-        left, singular, _ = torch.linalg.svd(stacked(items), full_matrices=False)
+    kernel = items if isinstance(items, Tensor) else kernel_of(items)
+    if kernel is None:
+        left, singular, _ = torch.linalg.svd(items.rows(), full_matrices=False)
         kept = singular > max(len(items), items.num_parameters) * EPS * singular[0]
         return left[:, kept], singular[kept]
-    # Of roots that are not held, their inner products alone are formed.
-    kernel = gram_matrix(items) if isinstance(items, FisherRoots) else items
     values, vectors = torch.linalg.eigh(kernel)
     floor = len(kernel) * EPS * values[-1].abs()
     if values[0] < -100 * floor:

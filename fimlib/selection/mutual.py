@@ -6,30 +6,26 @@ gains carry the 1/2 of an information, so that the functions' values are twice t
 sum. eta and nu multiply the covariances between the pool and the other examples.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
+from fimlib import linalg
 from fimlib._checks import positive_float
-from fimlib.fisher import FisherRoots
-from fimlib.posterior.gaussian import shared_coordinates
-from fimlib.posterior.span import stacked
-from fimlib.selection.covariances import (
-    Columns,
-    Form,
-    held,
-    outer,
-    pool_of,
-    rounding,
-    shared_information,
-    trace,
-)
+from fimlib.fisher.roots import FisherRoots
+from fimlib.posterior.frame import Form, outer
+from fimlib.selection.covariances import Columns, pool_of, rounding, trace
 from fimlib.selection.greedy import (
     ROUNDING,
     Candidates,
     Gains,
     greedily,
     greedy_log_det,
+    in_memory,
     ties,
 )
 from fimlib.selection.result import check_roots, checked_batch_size
@@ -56,8 +52,8 @@ def log_det_mi(roots, eval_roots, post, batch_size, eta=1.0):
     check_roots(eval_roots, "eval_roots", post)
     batch_size = checked_batch_size(batch_size, len(roots))
     eta = positive_float(eta, "eta")
-    post, roots, eval_roots = shared_coordinates(post, roots, eval_roots)
-    roots = held(roots)
+    post, roots, eval_roots = post.shared(roots, eval_roots)
+    roots = in_memory(roots)
     refusal = None if eta == 1.0 else _refusal("eta", eta)
 
     def start(chosen):
@@ -87,8 +83,8 @@ def log_det_cg(roots, private_roots, post, batch_size, nu=1.0):
     nu = positive_float(nu, "nu")
     if nu == 1.0:
         return greedy_log_det(roots, post.update(private_roots), batch_size)
-    post, roots, private_roots = shared_coordinates(post, roots, private_roots)
-    pool = pool_of(held(roots), post, private_roots)
+    post, roots, private_roots = post.shared(roots, private_roots)
+    pool = pool_of(in_memory(roots), post, private_roots)
     m = pool.frame.m
     form = Form(1 - nu**2 * m / (1 + m))
 
@@ -112,10 +108,10 @@ def log_det_cmi(roots, eval_roots, private_roots, post, batch_size, eta=1.0, nu=
     eta, nu = positive_float(eta, "eta"), positive_float(nu, "nu")
     if eta == 1.0 and nu == 1.0:
         return log_det_mi(roots, eval_roots, post.update(private_roots), batch_size)
-    post, roots, *others = shared_coordinates(post, roots, eval_roots, private_roots)
-    evals, private = (stacked(one) for one in others)
+    post, roots, *others = post.shared(roots, eval_roots, private_roots)
+    evals, private = (one.rows() for one in others)
     both = FisherRoots(torch.cat([evals, private])[:, None])
-    pool = pool_of(held(roots), post, both)
+    pool = pool_of(in_memory(roots), post, both)
     left, gap = _scaled_forms(pool, evals, private, eta, nu)
     forms = Form(left), Form(gap, rest=False)
     refusal = _INDEFINITE.format(
@@ -178,7 +174,7 @@ class Shared(Candidates):
         self._rate()
 
     def _rate(self):
-        gains = shared_information(self.left, self.gap)
+        gains = _shared(self.left, self.gap)
         if self.refusal:
             gains[trace(self.gap) <= ROUNDING * self.size] = 0.0
             if gains[~self.taken].isnan().any():
@@ -186,8 +182,18 @@ class Shared(Candidates):
         self.gains = gains.masked_fill(self.taken, -torch.inf)
 
 
-def _refusal(name, value):
-    def text(m):
+def _shared(left: Tensor, gap: Tensor) -> Tensor:
+    """1/2 log det(I + G + gap) - 1/2 log det(I + G) (M,) of G = left, as one log det.
+
+    NaN where I + G is not positive definite.
+    """
+    share = linalg.relative(gap, left)
+    gains = linalg.log_det_identity_plus_rest(share) / 2
+    return torch.where(share[:, 0, 0].isnan(), torch.nan, gains)
+
+
+def _refusal(name: str, value: float) -> Callable[[Tensor], str]:
+    def text(m: Tensor) -> str:
         top = float(m.max()) if len(m) else 0.0
         safe = math.sqrt((1 + top) / top) if top > 0 else math.inf
         return _INDEFINITE.format(name, value, f"any up to {safe:.6g} does")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 
 from fimlib._checks import as_tensor, check_count, positive_float, symmetric
-from fimlib.posterior.span import EPS, stacked
+from fimlib.fisher.roots import as_roots
+from fimlib.linalg import EPS
 from fimlib.similarity import psd
-from fimlib.similarity.kernels import as_roots
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def jepig_small_prior_slope(S_A, S_AE, S_E):
 
 def _bases(a, b, names):
     """Orthonormal bases (rank, D) of the spans of both sides' rows."""
-    rows = [stacked(as_roots(*one)) for one in zip((a, b), names, strict=True)]
+    rows = [as_roots(*one).rows() for one in zip((a, b), names, strict=True)]
     if rows[0].shape[1] != rows[1].shape[1]:
         raise ValueError(
             f"{names[1]} must have {rows[0].shape[1]} parameters, as {names[0]} has, "

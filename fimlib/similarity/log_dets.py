@@ -94,6 +94,9 @@ def _mutual(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter, eta, nu):
     S_AE = as_tensor(S_AE, "S_AE", (len(S_A), len(S_E)))
     t, e = len(S_T), len(S_E)
     cross = torch.cat([nu * S_AT, eta * S_AE], 1)
+    # A gradient of zero shares nothing, and all its terms cancel.
+    some = S_A.any(1) | cross.any(1)
+    S_A, cross = S_A[some][:, some], cross[some]
     known = torch.cat([torch.cat([S_T, S_ET.mT], 1), torch.cat([S_ET, S_E], 1)])
     joint = torch.cat([torch.cat([known, cross.mT], 1), torch.cat([cross, S_A], 1)])
 
@@ -101,6 +104,8 @@ def _mutual(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter, eta, nu):
         # Past T, L L^T is the kernel given T; A given E and T is the last block alone.
         rest, shared = lower[t + e :, t + e :], lower[t + e :, t : t + e]
         solved = torch.linalg.solve_triangular(rest, shared, upper=False)
+        if not len(solved):
+            return solved.sum()
         return linalg.log_det_identity_plus_rows(solved)
 
     whole = torch.arange(len(joint), device=joint.device)

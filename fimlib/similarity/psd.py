@@ -3,7 +3,7 @@
 import torch
 
 from fimlib import linalg
-from fimlib.posterior.span import EPS, squared_singular
+from fimlib.linalg import EPS, squared_singular
 
 # A Cholesky factor is kept up to this condition number, above which small kernels, and
 # large ones only when digits are lost, are decomposed by eigenvalues.
