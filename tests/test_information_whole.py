@@ -160,9 +160,8 @@ def test_bad_input_is_refused_by_name():
 
 def test_what_is_too_large_both_ways_is_refused_with_its_size(monkeypatch):
     monkeypatch.setattr("fimlib.posterior.frame.MAX_DENSE", 5)
-    with pytest.raises(
-        ValueError, match=r"roots must have at most 5\^2 pairs of rows, got 6.*0\.0 GB"
-    ):
+    message = r"roots must have at most 5\^2 pairs of rows, got 6.*0\.0 GB"
+    with pytest.raises(ValueError, match=message):
         gram_matrix(dense_roots(3))
     monkeypatch.setattr(frame, "EXACT_WORK", 0)
     with pytest.raises(ValueError, match=r"got 14 rows and 11 parameters"):
