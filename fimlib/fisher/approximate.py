@@ -70,10 +70,6 @@ class DiagonalRoots(FisherRoots):
         """The diagonals of all F_i, (M, D)."""
         return self._root.square()
 
-    def diagonal_sum(self) -> Tensor:
-        """Sum over the examples of the diagonals of F_i, (D,), in float64."""
-        return self._root.double().square().sum(0)
-
     def fisher_sum(self) -> Tensor:
         """Sum over the examples of diag(F_i), (D, D), in float64."""
         return torch.diag(self.diagonal_sum())

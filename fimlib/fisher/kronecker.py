@@ -95,11 +95,6 @@ class KroneckerRoots(FisherRoots):
             grams.append(part.factor.mT @ inner @ part.factor)
         return torch.cat(grams) if grams else self.self_gram()
 
-    def self_gram(self) -> Tensor:
-        """R_i R_i^T (M, r, r): the Gram blocks against the identity."""
-        norms = self.features.square().sum(-1)[:, None, None]
-        return norms * (self.factor.mT @ self.factor)
-
     def times(self, matrix: Tensor) -> Tensor:
         """Products R_i X (M, r, n) of a tensor X (D, n): phi^T goes first."""
         outputs, width, n = self.num_outputs, self.features.shape[1], matrix.shape[1]
@@ -181,11 +176,6 @@ class KroneckerRoots(FisherRoots):
         """The diagonals of all F_i, (M, C q)."""
         curvature = self.factor.square().sum(-1)
         return (curvature[:, :, None] * self.features.square()[:, None, :]).flatten(1)
-
-    def diagonal_sum(self) -> Tensor:
-        """Sum over the examples of the diagonals of F_i, (C q,), in float64."""
-        curvature = self.factor.double().square().sum(-1)
-        return (curvature.mT @ self.features.double().square()).flatten()
 
     def outer_factors(self) -> tuple[Tensor, Tensor | None]:
         """phi (M, q) and u (M, C) of the roots u_i (x) phi_i of rank 1."""

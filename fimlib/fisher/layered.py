@@ -52,22 +52,6 @@ class LayeredRoots(FisherRoots):
         ]
         return torch.cat(rows, dim=2)
 
-    def gram_of_symmetric(self, matrix: Tensor) -> Tensor:
-        """`gram` (M, r, r) of a (D, D) tensor that is known to be symmetric."""
-        held = self.by_chunks
-        return held(lambda part: FisherRoots(part.dense()).gram_of_symmetric(matrix))
-
-    def self_gram(self) -> Tensor:
-        """R_i R_i^T (M, r, r): the Gram blocks against the identity."""
-        return sum(
-            (inputs.square().sum(-1) + bias)[:, None, None] * (gradients @ gradients.mT)
-            for gradients, inputs, bias in self.layers
-        )
-
-    def times(self, matrix: Tensor) -> Tensor:
-        """Products R_i X (M, r, n) of a tensor X (D, n), in its floating type."""
-        return self.by_chunks(lambda part: part.dense().to(matrix.dtype) @ matrix)
-
     def _cross(self, other: Any) -> Tensor:
         if not isinstance(other, LayeredRoots):
             return self.by_chunks(lambda part: FisherRoots(part.dense()).cross(other))
@@ -111,16 +95,6 @@ class LayeredRoots(FisherRoots):
             if bias:
                 parts.append(curvature)
         return torch.cat(parts, dim=1)
-
-    def diagonal_sum(self) -> Tensor:
-        """Sum over the examples of the diagonals of F_i, (D,), in float64."""
-        parts = []
-        for gradients, inputs, bias in self.layers:
-            curvature = gradients.double().square().sum(1)
-            parts.append((curvature.mT @ inputs.double().square()).flatten())
-            if bias:
-                parts.append(curvature.sum(0))
-        return torch.cat(parts)
 
     def fisher_trace(self) -> Tensor:
         """Trace of the sum over the examples of F_i, (), in float64."""

@@ -157,11 +157,12 @@ class FisherRoots:
     def gram_of_symmetric(self, matrix: Tensor) -> Tensor:
         """`gram` (M, r, r) of a (D, D) tensor that is known to be symmetric."""
         matrix = matrix.to(self.device, self.dtype)
-        return self._rows @ matrix @ self._rows.mT
+        return self.by_chunks(lambda part: (x := part.dense()) @ matrix @ x.mT)
 
     def self_gram(self) -> Tensor:
         """R_i R_i^T (M, r, r): the Gram blocks against the identity."""
-        return self._rows @ self._rows.mT
+        rows = self.own_rows()
+        return rows @ rows.mT
 
     def project(self, matrix: Any) -> Tensor:
         """Products R_i X (M, r, n) with X (D, n), in the roots' floating type."""
@@ -171,8 +172,6 @@ class FisherRoots:
 
     def times(self, matrix: Tensor) -> Tensor:
         """`project` (M, r, n) of a tensor X (D, n) as it is, in its floating type."""
-        if matrix.dtype == self.dtype:
-            return self._rows @ matrix
         return self.by_chunks(lambda part: part.dense().to(matrix.dtype) @ matrix)
 
     def cross(self, other: FisherRoots) -> Tensor:
@@ -230,11 +229,9 @@ class FisherRoots:
 
     def diagonal_sum(self) -> Tensor:
         """Sum over the examples of the diagonals of F_i, (D,), in float64."""
-        total = torch.zeros(
-            self.num_parameters, dtype=torch.float64, device=self.device
-        )
-        for chunk in self.chunks():
-            total += chunk.rows().square().sum(0)
+        total = torch.zeros(self.num_parameters).double().to(self.device)
+        for part in self.chunks():
+            total += part.double().diagonal().sum(0)
         return total
 
     def outer_factors(self) -> tuple[Tensor, Tensor | None]:
@@ -269,7 +266,7 @@ class FisherRoots:
     ) -> Tensor:
         """What a function makes of consecutive chunks, joined, (M, ...)."""
         parts = [function(part) for part in self.chunks(numbers_each)]
-        return torch.cat(parts) if parts else function(self)
+        return _joined(parts) if parts else function(self)
 
     @classmethod
     def joined(cls, parts: list) -> FisherRoots:
@@ -287,6 +284,10 @@ def as_roots(value: Any, name: str) -> FisherRoots:
         value = FisherRoots.from_dense(as_tensor(value, name, ("M", "D")))
     check_count(len(value), name)
     return value
+
+
+def _joined(tensors: list[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
 
 
 def join(parts: list) -> FisherRoots:

@@ -71,6 +71,15 @@ class StreamedRoots(FisherRoots):
         rows = [_against(block, other) for block in self._blocks()]
         return torch.cat(rows) if rows else self._none().cross(other)
 
+    def scaled(self, weights: Tensor) -> FisherRoots:
+        """Roots W_i R_i from weights (M, r', r): another root, of rank r', held."""
+        return self.held().scaled(weights)
+
+    @classmethod
+    def joined(cls, parts: list) -> FisherRoots:
+        """The examples of several roots, one after the other, held."""
+        return join([part.held() for part in parts])
+
     def chunks(self, numbers_each: int | None = None) -> Iterator[FisherRoots]:
         """Consecutive held roots whose temporaries stay within a few tens of MB."""
         for part in self.parts():
@@ -78,19 +87,10 @@ class StreamedRoots(FisherRoots):
 
     def fisher_sum(self) -> Tensor:
         """Sum over the examples of F_i, (D, D), accumulated in float64."""
-        return self._summed(lambda part: part.fisher_sum())
-
-    def diagonal_sum(self) -> Tensor:
-        """Sum over the examples of the diagonals of F_i, (D,), in float64."""
-        return self._summed(lambda part: part.diagonal_sum())
-
-    def fisher_trace(self) -> Tensor:
-        """Trace of the sum over the examples of F_i, (), in float64."""
-        return self._summed(lambda part: part.fisher_trace())
-
-    def fisher_product(self, vector: Tensor) -> Tensor:
-        """(sum of F_i) v (D,), in float64, with a vector v (D,)."""
-        return self._summed(lambda part: part.fisher_product(vector))
+        total = self._none().fisher_sum()
+        for part in self.parts():
+            total += part.fisher_sum()
+        return total
 
     def kronecker_sums(self) -> tuple[Tensor, Tensor]:
         """sum U_i U_i^T (C, C) and sum phi_i phi_i^T (q, q), of last-layer roots."""
@@ -102,12 +102,6 @@ class StreamedRoots(FisherRoots):
         """What a function makes of consecutive parts, joined, (M, ...)."""
         parts = [function(part) for part in self.parts()]
         return torch.cat(parts) if parts else function(self._none())
-
-    def _summed(self, function: Callable[[FisherRoots], Any]) -> Any:
-        total = function(self._none())
-        for part in self.parts():
-            total += function(part)
-        return total
 
     def _none(self) -> FisherRoots:
         empty = torch.zeros(0, self.rank, self.num_parameters)

@@ -25,7 +25,7 @@ from fimlib import linalg
 from fimlib.fisher.roots import BATCH, FisherRoots
 from fimlib.linalg import EPS, squared_singular, warn_if_inaccurate
 from fimlib.posterior import dense
-from fimlib.posterior.span import GramSpan, RowSpan
+from fimlib.posterior.span import AllParameters, GramSpan, RowSpan, Span
 
 if TYPE_CHECKING:
     from fimlib.posterior.gaussian import GaussianPosterior
@@ -63,16 +63,16 @@ def way_of(
     roots = [*post.train_roots, *evals]
     count = sum(one.num_rows for one in roots)
     if isinstance(post.prior_precision, float):
+        remade = again and pool is not None and _are_remade(pool)
         if not count:
-            return "prior"
+            return "products" if remade else "prior"
         roots += [] if pool is None else [pool]
         rank, pool_rows = (0, 0) if pool is None else (pool.rank, pool.num_rows)
         work = (count + pool_rows) * min(max(count, rank), size) * size
         few = count < size and count * size <= MAX_DENSE**2
         few &= not all(one.factored for one in roots)
         if affordable(work) or few:
-            made_again = again and pool is not None and _are_remade(pool)
-            return "products" if made_again else "rows"
+            return "products" if remade else "rows"
         dense_work = size**3 + (0 if pool is None else len(pool)) * size**2
         gram_work = 10 * count**3 + pool_rows * count**2
         if count < size and count <= MAX_DENSE:
@@ -160,14 +160,10 @@ def joint_log_det(post: GaussianPosterior, roots: FisherRoots) -> Tensor:
             eps = torch.finfo(roots.dtype).eps
             return _log_det_of(matrix, lambda: roots.rows() / scale**0.5, eps)
         return _log_det_of(matrix, None)
-    way = way_of(post, roots, (roots,))
-    if way == "parameters" and not affordable(roots.num_rows * post.num_parameters**2):
-        return _log_det_of(_ratio(post.root_inverse, roots), None)
-    if way == "parameters":
-        whitened = roots.rows().to(post.device) @ post.root_inverse
-    else:
-        span, x, _ = post.base(way, (roots,))
-        whitened = span.eval_anchors @ x
+    frame = _frame(post, way_of(post, roots, (roots,)), (roots,))
+    whitened = _whitened(frame, roots)
+    if whitened is None:
+        return _log_det_of(_ratio(frame, roots), None)
     thin = whitened if len(whitened) < whitened.shape[1] else whitened.mT
     return _log_det_of(thin @ thin.mT, lambda: whitened)
 
@@ -237,67 +233,50 @@ POSTERIOR = Form()
 class Frame:
     """X and m of the module's first lines, and how to bring roots into them.
 
-    `span` None stands for all D coordinates. `m` is None without evaluation roots.
+    m is None without evaluation roots; large: whether rows of the pool cost too much.
     """
 
     def __init__(
         self,
         post: GaussianPosterior,
-        span: RowSpan | GramSpan | None,
+        way: str,
         inverse_root: Callable[[], Tensor],
-        m: Tensor | None = None,
-        large: bool = False,
-        is_prior: bool = False,
-        by_products: bool = False,
+        span: Span | None = None,
     ) -> None:
-        self.post = post
-        self.span = span
+        self.post, self.way = post, way
         self.inverse_root = inverse_root
-        self.m = m
-        self.large = large
-        # Whether nothing but the prior's lambda I is known.
-        self.is_prior = is_prior
-        # Whether vectors of D numbers are to be avoided.
-        self.by_products = by_products
+        self.span = span or AllParameters(post.num_parameters)
+        self.m: Tensor | None = None
+        self.large = False
+        prior = post.prior_precision
+        # By which what is left over is divided.
+        self.scale = math.sqrt(prior) if isinstance(prior, float) else 1.0
         # Matrices by the bytes of their weights.
         self._made: dict[bytes, Tensor] = {}
 
-    def scale(self) -> float:
-        """sqrt(lambda), by which what is left over is divided."""
-        return math.sqrt(self.post.prior_precision)
-
     def by_blocks(self, part: FisherRoots) -> bool:
         """Whether Gram blocks against D x D matrices are the way: many Kronecker."""
-        return self.span is None and self.large and part.kronecker
+        return self.way == "parameters" and self.large and part.kronecker
 
     def pieces(self, part: FisherRoots) -> Iterator[tuple[Tensor, Tensor]]:
         """Whitened rows Z of the roots, (few, r, k), and what is left, (few, r, s).
 
         R P^{-1} R^T is Z Z^T + S S^T; S is blind to the evaluation examples.
         """
-        inverse_root = self.inverse_root().to(part.device)
-        width = part.num_parameters if self.span is None else self.span.width
-        each = part.rank * max(width, len(inverse_root))
-        for few in part.chunks(part.numbers_each if self.is_prior else each):
-            if self.span is None:
-                rows = few.dense().double() @ inverse_root
-                yield rows, rows[..., :0]
-            else:
-                inside, rest = self.span.coordinates(few)
-                yield inside @ inverse_root, rest / self.scale()
+        x = self.inverse_root().to(part.device)
+        each = part.rank * max(self.span.width, len(x))
+        for few in part.chunks(part.numbers_each if self.way == "prior" else each):
+            inside, rest = self.span.coordinates(few)
+            yield inside @ x, rest / self.scale
 
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Coordinates (n, k) of rows (n, D), and what is left over (n, D or 0)."""
-        x = self.inverse_root().to(rows)
-        if self.span is None:
-            return rows @ x, rows[..., :0]
         inside, rest = self.span.split(rows)
-        return inside @ x, rest / self.scale()
+        return inside @ self.inverse_root().to(rows), rest / self.scale
 
-    def basis_times(self, z: Tensor) -> Tensor:
+    def columns(self, z: Tensor) -> Tensor:
         """X z (D, n) of coordinates z (k, n)."""
-        columns = self.inverse_root().to(z) @ z
-        return columns if self.span is None else self.span.basis.to(z) @ columns
+        return self.span.columns(self.inverse_root().to(z) @ z)
 
     def whitened(self, roots: FisherRoots) -> Tensor:
         """Whitened rows (M, r, k) of roots of which nothing is left over."""
@@ -308,7 +287,7 @@ class Frame:
         self, part: FisherRoots, *forms: Form, by_blocks: bool = True
     ) -> Iterator[list[Tensor]]:
         """Gram blocks R S R^T (few, r, r), for each form S, of consecutive roots."""
-        if self.is_prior:
+        if self.way == "prior":
             for few in part.chunks(part.numbers_each + part.rank**2):
                 gram = few.double().self_gram().double() / self.post.prior_precision
                 yield [gram * form.rest for form in forms]
@@ -339,7 +318,7 @@ class Frame:
         """
         if self.by_blocks(part):
             return lambda form: next(self.grams(part, form))[0]
-        if not self.is_prior:
+        if self.way != "prior":
             return None
         gram = torch.cat([found[0] for found in self.grams(part, POSTERIOR)])
         trace = gram.diagonal(dim1=1, dim2=2).sum(-1)
@@ -354,8 +333,8 @@ class Frame:
         width = len(self.inverse_root())
         if affordable(roots.num_rows * len(eval_roots) * width * ranks):
             return "rows"
-        by_products = self.span is None and eval_roots.kronecker
-        return "products" if by_products else "correlations"
+        kronecker = self.way == "parameters" and eval_roots.kronecker
+        return "products" if kronecker else "correlations"
 
 
 def frame_of(
@@ -370,44 +349,49 @@ def frame_of(
     """
     evals = () if eval_roots is None else (eval_roots,)
     way = way_of(post, pool, evals, again)
-    large = not affordable(pool.num_rows * post.num_parameters**2)
-    if way == "parameters":
-        if eval_roots is None:
-            return Frame(post, None, lambda: post.root_inverse, large=large)
-        x = post.root_inverse
-        if affordable(eval_roots.num_rows * len(x) ** 2):
-            m, vectors = squared_singular(eval_roots.rows().to(x) @ x)
-        else:
-            m, vectors = torch.linalg.eigh(_ratio(x, eval_roots))
-            m = m.clamp(min=0.0)
-        x = x @ vectors
-        return Frame(post, None, lambda: x, m, large)
-    span, x, _ = post.base(way, evals)
-    m = None
-    if evals:
-        m, vectors = squared_singular(span.eval_anchors @ x)
-        x = x @ vectors
-    prior = way == "prior"
-    by_products = way == "products" or (prior and again and _are_remade(pool))
-    return Frame(post, span, lambda: x, m, large, prior, by_products)
+    frame = _frame(post, way, evals)
+    frame.large = not affordable(pool.num_rows * post.num_parameters**2)
+    if eval_roots is None:
+        return frame
+    whitened = _whitened(frame, eval_roots)
+    if whitened is None:
+        m, vectors = torch.linalg.eigh(_ratio(frame, eval_roots))
+        frame.m = m.clamp(min=0.0)
+    else:
+        frame.m, vectors = squared_singular(whitened)
+    x = frame.inverse_root() @ vectors
+    frame.inverse_root = lambda: x
+    return frame
 
 
 def frame_spanning(post: GaussianPosterior, *sides: FisherRoots) -> Frame:
     """A frame in whose span nothing is left over of any of these roots."""
-    way = way_of(post, None, sides)
+    return _frame(post, way_of(post, None, sides), sides)
+
+
+def _frame(post: GaussianPosterior, way: str, evals: Sequence[FisherRoots]) -> Frame:
     if way == "parameters":
-        return Frame(post, None, lambda: post.root_inverse)
-    span, x, _ = post.base(way, sides)
-    return Frame(post, span, lambda: x)
+        return Frame(post, way, lambda: post.root_inverse)
+    span, x, _ = post.base(way, evals)
+    return Frame(post, way, lambda: x, span)
+
+
+def _whitened(frame: Frame, roots: FisherRoots) -> Tensor | None:
+    """Whitened rows (M r, k) of evaluation roots, or None where they cost too much."""
+    if frame.way != "parameters":
+        return frame.span.eval_anchors @ frame.inverse_root()
+    if affordable(roots.num_rows * roots.num_parameters**2):
+        return roots.rows().to(frame.post.device) @ frame.inverse_root()
+    return None
 
 
 def base_of(
     post: GaussianPosterior, way: str, evals: Sequence[FisherRoots]
-) -> tuple[RowSpan | GramSpan, Tensor, Tensor]:
+) -> tuple[Span, Tensor, Tensor]:
     """A span of training and evaluation rows, X in it with X X^T = P^{-1}, and
     log det(P / lambda), for the posterior without the evaluation examples."""
     prior = post.prior_precision
-    span: RowSpan | GramSpan
+    span: Span
     if way == "products":
         span = GramSpan(post.train_roots, evals)
     else:
@@ -431,7 +415,8 @@ def outer(rows: Tensor) -> Tensor:
     return rows @ rows.mT
 
 
-def _ratio(inverse_root: Tensor, roots: FisherRoots) -> Tensor:
+def _ratio(frame: Frame, roots: FisherRoots) -> Tensor:
     """X^T F X with X X^T = P^{-1}: the symmetric form of F P^{-1}, (D, D)."""
-    ratio = inverse_root.mT @ roots.fisher_sum().to(inverse_root) @ inverse_root
+    x = frame.inverse_root()
+    ratio = x.mT @ roots.fisher_sum().to(x) @ x
     return (ratio + ratio.mT) / 2

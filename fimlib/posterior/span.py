@@ -17,6 +17,25 @@ from fimlib.linalg import EPS
 _CARELESS = 1e-13
 
 
+class AllParameters:
+    """All D coordinates: nothing is left over."""
+
+    def __init__(self, num_parameters: int) -> None:
+        self.width = num_parameters
+
+    def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The rows (..., D), and nothing (..., 0)."""
+        return rows, rows[..., :0]
+
+    def coordinates(self, part: FisherRoots) -> tuple[Tensor, Tensor]:
+        """The rows (M, r, D), and nothing (M, r, 0)."""
+        return self.split(part.dense().double())
+
+    def columns(self, coordinates: Tensor) -> Tensor:
+        """The coordinates (D, n), as vectors."""
+        return coordinates
+
+
 class RowSpan:
     """An orthonormal basis of the span of training and evaluation rows (n, D).
 
@@ -98,6 +117,10 @@ class RowSpan:
             rest = rest[..., :0]
         return torch.cat([inner, found + more], dim=-1), rest
 
+    def columns(self, coordinates: Tensor) -> Tensor:
+        """Vectors (D, n) from coordinates (a, n)."""
+        return self.basis.to(coordinates) @ coordinates
+
     def coordinates(self, part: FisherRoots) -> tuple[Tensor, Tensor]:
         """(M, r, a) in the basis, and a root of what is left, (M, r, at most D)."""
         if not self.basis.shape[1]:
@@ -147,6 +170,9 @@ class GramSpan:
         whole = part.self_gram().double()
         floor = self.width * EPS * whole.diagonal(dim1=-2, dim2=-1)
         return inside, _semidefinite_factor(whole - inside @ inside.mT, floor)
+
+
+Span = AllParameters | RowSpan | GramSpan
 
 
 def _semidefinite_factor(gram: Tensor, floor: Tensor) -> Tensor:

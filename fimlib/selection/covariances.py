@@ -47,10 +47,10 @@ class Pool:
         """S R^T of one example, (D, r), for each S."""
         rows, frame = self.roots[[index]].double().rows(), self.frame
         z, rest = frame.split(rows)
-        columns = [frame.basis_times(form.times(z).mT) for form in forms]
+        columns = [frame.columns(form.times(z).mT) for form in forms]
         if not rest.shape[1]:
             return columns
-        outside = rest.mT / frame.scale()
+        outside = rest.mT / frame.scale
         return [
             one + form.rest * outside for one, form in zip(columns, forms, strict=True)
         ]
@@ -118,7 +118,7 @@ def pool_of(
 ) -> Pool:
     """The pool's covariances under P, in a frame with the evaluation roots if given."""
     frame = frame_of(post, roots, eval_roots, again=True)
-    if frame.by_products:
+    if frame.way == "products":
         return ProductPool(roots, frame)
     return Pool(roots, frame, by_blocks)
 
