@@ -5,6 +5,7 @@ Submodules are loaded on first use (PEP 562), so ``import fimlib`` costs nothing
 """
 
 from importlib import import_module
+from types import ModuleType
 
 __version__ = "0.1.0"
 
@@ -15,11 +16,11 @@ _SUBMODULES = (
 __all__ = ["__version__", *_SUBMODULES]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> ModuleType:
     if name in _SUBMODULES:
         return import_module(f"fimlib.{name}")
     raise AttributeError(f"module 'fimlib' has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

@@ -65,6 +65,7 @@ class KroneckerRoots(FisherRoots):
 
     @cached_property
     def _reduced(self) -> KroneckerRoots:
+        assert self.basis is not None
         basis = self.basis.to(self.factor)
         return KroneckerRoots(basis.mT @ self.factor, self.features)
 
@@ -82,7 +83,7 @@ class KroneckerRoots(FisherRoots):
         folded = [_folded(blocks, a, b, tile) for tile in tiles]
         grams = []
         for start in range(0, len(self), step):
-            part = self[start : start + step]
+            part: Any = self[start : start + step]
             forms = part.features.new_zeros(len(part), len(a), 1)
             for (pairs, lo, hi), block in zip(tiles, folded, strict=True):
                 left = space[: len(part) * block.shape[1]].view(len(part), -1)
@@ -137,7 +138,7 @@ class KroneckerRoots(FisherRoots):
             for pairs, lo, hi in tiles
         ]
         for start in range(0, len(self), step):
-            part = self[start : start + step]
+            part: Any = self[start : start + step]
             factor, features = part.factor.double(), part.features.double()
             weights = (factor @ factor.mT)[:, a, b, None]
             for (pairs, lo, hi), total in zip(tiles, sums, strict=True):

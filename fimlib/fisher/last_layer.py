@@ -1,6 +1,11 @@
 """Fisher roots of a last layer from its features and the network's outputs."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from fimlib._checks import as_tensor, check_choice, positive_int
 from fimlib.families import Categorical
@@ -8,16 +13,16 @@ from fimlib.fisher.kronecker import KroneckerRoots
 
 
 def last_layer_roots(
-    features,
-    logits,
-    family=None,
-    bias=True,
-    estimator="exact",
-    labels=None,
-    num_samples=1,
-    generator=None,
-    dtype=torch.float64,
-):
+    features: Any,
+    logits: Any,
+    family: Any = None,
+    bias: bool = True,
+    estimator: str = "exact",
+    labels: Any = None,
+    num_samples: int = 1,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> KroneckerRoots:
     """Fisher roots of the last layer f = W phi (+ b) of a network (T16, T31).
 
     features: (M, d), the layer's inputs; with `bias` a 1 is appended, q = d + 1.
@@ -44,7 +49,7 @@ def last_layer_roots(
     return KroneckerRoots(factor.to(features), features, basis)
 
 
-def check_estimator(estimator, labels):
+def check_estimator(estimator: str, labels: Any) -> None:
     """Raise unless the estimator exists, and labels come if it needs them."""
     choices = ("exact", "monte_carlo", "hard_label", "empirical")
     check_choice(estimator, "estimator", choices)
@@ -53,7 +58,14 @@ def check_estimator(estimator, labels):
         raise ValueError(f'estimator "{estimator}" {needs} labels')
 
 
-def output_factor(family, outputs, estimator, labels, num_samples, generator):
+def output_factor(
+    family: Any,
+    outputs: Tensor,
+    estimator: str,
+    labels: Any,
+    num_samples: int,
+    generator: torch.Generator | None,
+) -> Tensor:
     """U (M, C, r) with U U^T the Fisher information of the outputs, or its estimate."""
     if estimator == "exact":
         return family.output_root(outputs)

@@ -60,17 +60,18 @@ class LayeredRoots(FisherRoots):
         step = max(32, _IN_CACHE // max(1, len(other) * self.rank * other.rank))
         for start in range(0, len(self), step):
             few = slice(start, start + step)
+            few_roots: Any = self[few]
             if other is not self:
-                found[few] = self[few]._products(other)
+                found[few] = few_roots._products(other)
                 continue
             rest = slice(start, None)
-            block = self[few]._products(self[rest])
+            block = few_roots._products(self[rest])
             found[few, :, rest] = block
             found[rest, :, few] = block.permute(2, 3, 0, 1)
         return found
 
-    def _products(self, other: LayeredRoots) -> Tensor:
-        total = 0.0
+    def _products(self, other: Any) -> Tensor:
+        total: Any = 0.0
         for mine, theirs in zip(self.layers, other.layers, strict=True):
             inner = mine[1] @ theirs[1].mT
             if mine[2]:
@@ -107,7 +108,7 @@ class LayeredRoots(FisherRoots):
     def fisher_product(self, vector: Tensor) -> Tensor:
         """(sum of F_i) v (D,), in float64, from the factors of each layer."""
         sizes = [d.shape[2] * (a.shape[1] + b) for d, a, b in self.layers]
-        products = 0.0
+        products: Any = 0.0
         for (gradients, inputs, bias), v in zip(
             self.layers, vector.split(sizes), strict=True
         ):

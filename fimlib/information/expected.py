@@ -191,7 +191,7 @@ def scores(
         raise ValueError("eval_roots must be given for the pairwise EPIG, got None")
     wanted = _EIG if eval_roots is None else _EIG + _PREDICTIVE
     found = _scores(roots, post, eval_roots, wanted)
-    if pairwise:
+    if pairwise and eval_roots is not None:
         found["epig_log_det"] = epig(roots, eval_roots, post)
     return found
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -51,7 +51,10 @@ class Seen(StreamedRoots):
 class _Approximation(GaussianPosterior):
     """What the approximations share: a change of coordinates and a log det P."""
 
-    _options: ClassVar[dict] = {}
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments)
+        # What the approximation is made with, again at each update.
+        self._options = options
 
     def change(self, part: FisherRoots) -> Tensor:
         """Rows (M, r, k) of roots in the coordinates in which P is simple."""
@@ -167,8 +170,8 @@ class SketchPosterior(_Approximation, approximation="sketch"):
         seed: int = 0,
         **options: Any,
     ) -> None:
-        super().__init__(num_parameters, prior_precision, train_roots)
-        self._options = {"seed": seed, **options}
+        arguments = (num_parameters, prior_precision, train_roots)
+        super().__init__(*arguments, seed=seed, **options)
         generator = torch.Generator().manual_seed(seed)
         self.sketch = Sketch(num_parameters, generator=generator, **options)
 

@@ -25,7 +25,7 @@ class DensePrecision:
         self.log_det = log_det
         if factor is not None:
             self.factor = factor
-        else:
+        if inverse_root is not None:
             self.inverse_root = inverse_root
 
     @cached_property

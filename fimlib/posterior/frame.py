@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -245,8 +245,8 @@ class Frame:
     ) -> None:
         self.post, self.way = post, way
         self.inverse_root = inverse_root
-        self.span = span or AllParameters(post.num_parameters)
-        self.m: Tensor | None = None
+        self.span: Any = span or AllParameters(post.num_parameters)
+        self.m: Any = None
         self.large = False
         prior = post.prior_precision
         # By which what is left over is divided.
@@ -393,7 +393,7 @@ def base_of(
     prior = post.prior_precision
     span: Span
     if way == "products":
-        span = GramSpan(post.train_roots, evals)
+        span = GramSpan(post.train_roots, tuple(evals))
     else:
         train = post.train_rows()
         rows = torch.cat([train[:0], *(one.rows().to(train) for one in evals)])

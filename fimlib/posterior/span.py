@@ -144,8 +144,8 @@ class GramSpan:
     ) -> None:
         self.roots = [one.held_if_small() for one in (*train, *evals)]
         count = sum(one.num_rows for one in train)
-        gram = [self._products(part).flatten(0, 1) for part in self.roots]
-        gram = torch.cat(gram) if gram else torch.zeros(0, 0).double()
+        parts = [self._products(part).flatten(0, 1) for part in self.roots]
+        gram = torch.cat(parts) if parts else torch.zeros(0, 0).double()
         values, vectors = torch.linalg.eigh((gram + gram.mT) / 2)
         kept = values > len(values) * EPS * values[-1:].clamp(min=0.0)
         values, vectors = values[kept], vectors[:, kept]

@@ -32,7 +32,7 @@ class Pool:
         """Gram blocks R_i S R_i^T (M, r, r) for each S."""
         # Made first: small results kept between large temporaries would pin memory.
         shape = len(self.roots), self.roots.rank, self.roots.rank
-        like = {"dtype": torch.float64, "device": self.roots.device}
+        like: dict = {"dtype": torch.float64, "device": self.roots.device}
         found = [torch.empty(shape, **like) for _ in forms]
         start = 0
         for part in self.roots.batches(BATCH):
@@ -129,7 +129,7 @@ class Columns:
     def __init__(self, pool: Pool, steps: int) -> None:
         self.pool = pool
         self.rank = pool.roots.rank
-        like = {"dtype": torch.float64, "device": pool.roots.device}
+        like: dict = {"dtype": torch.float64, "device": pool.roots.device}
         self.space = torch.empty(pool.length, steps * self.rank, **like)
         self.count = 0
 

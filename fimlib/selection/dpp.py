@@ -21,7 +21,12 @@ from fimlib.selection.result import Selection, checked_batch_size
 _NOISE = 1e-28
 
 
-def k_dpp(items, batch_size, generator=None, is_kernel=None):
+def k_dpp(
+    items: Any,
+    batch_size: int,
+    generator: torch.Generator | None = None,
+    is_kernel: bool | None = None,
+) -> Selection:
     """A batch drawn with p(B) proportional to det S_B, exactly, as a `Selection`.
 
     items: gradients or features (M, D) or Fisher roots of rank 1, for which S is their
@@ -51,7 +56,7 @@ def k_dpp(items, batch_size, generator=None, is_kernel=None):
     return Selection(indices, gains, ("drawn with p(B) proportional to det S_B",))
 
 
-def _checked(items, is_kernel):
+def _checked(items: Any, is_kernel: bool | None) -> Any:
     """A kernel as a symmetric tensor, or roots of rank 1."""
     if is_kernel:
         return symmetric(items, "items", "M")
@@ -91,7 +96,9 @@ def _decomposition(items: Any) -> tuple[Tensor, Tensor]:
     return vectors[:, kept], values[kept].sqrt()
 
 
-def _choose_eigenvectors(log_values, count, generator):
+def _choose_eigenvectors(
+    log_values: Tensor, count: int, generator: torch.Generator | None
+) -> list[int]:
     """Indices of `count` eigenvectors, with p proportional to the eigenvalues' product.
 
     The elementary symmetric polynomials e_l of the first j eigenvalues are kept as
@@ -117,14 +124,14 @@ def _choose_eigenvectors(log_values, count, generator):
     return chosen
 
 
-def _sample_projection(vectors, generator):
+def _sample_projection(vectors: Tensor, generator: torch.Generator | None) -> Tensor:
     """A draw of k items from the DPP of the projection V V^T, V (M, k) orthonormal.
 
     Each item is drawn by its squared length beyond the span of those before it, which
     is then taken out of all rows.
     """
     rest = vectors.clone()
-    indices = []
+    indices: list[int] = []
     for _ in range(vectors.shape[1]):
         squares = rest.square().sum(1)
         squares[indices] = 0.0
@@ -141,7 +148,7 @@ def _sample_projection(vectors, generator):
     return torch.tensor(indices, device=vectors.device)
 
 
-def _uniform(count, generator):
+def _uniform(count: int, generator: torch.Generator | None) -> Tensor:
     device = "cpu" if generator is None else generator.device
     draws = torch.rand(count, generator=generator, dtype=torch.float64, device=device)
     return draws.cpu()

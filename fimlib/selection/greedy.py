@@ -84,7 +84,10 @@ def greedily(start: Callable[[list[int]], Any], batch_size: int) -> Selection:
     start(chosen) makes the state after these examples from scratch: at first, and
     where rounding has taken too many digits of differences.
     """
-    state, chosen, gains, notes, error = start([]), [], [], (), 0.0
+    state, error = start([]), 0.0
+    chosen: list[int] = []
+    gains: list[float] = []
+    notes: tuple[str, ...] = ()
     device = state.gains.device
     while len(chosen) < batch_size:
         index = state.best()
@@ -108,8 +111,8 @@ def greedily(start: Callable[[list[int]], Any], batch_size: int) -> Selection:
             state.add(index)
     # Rounding of a Gram block hides directions far below its others.
     warn_if_inaccurate(error)
-    gains = torch.tensor(gains, dtype=torch.float64, device=device)
-    return Selection(torch.tensor(chosen, device=device), gains, notes)
+    found = torch.tensor(gains, dtype=torch.float64, device=device)
+    return Selection(torch.tensor(chosen, device=device), found, notes)
 
 
 class Candidates:
@@ -130,7 +133,11 @@ class Candidates:
         # Columns by which the Gram blocks are smaller than at first.
         self.count = 0
 
-    def lost(self, index: int) -> bool:
+    def rounding(self, index: Any) -> Tensor:
+        """Rounding in the gain of an example, in nats."""
+        raise NotImplementedError
+
+    def lost(self, index: Any) -> bool:
         """Whether rounding has taken too much of the gain of the best example."""
         if self.refusal or not self.count:
             return False
@@ -190,7 +197,7 @@ class Gains(Candidates):
         few = max(_FEW, _FEW_ROWS // self.pool.roots.rank, len(self.gains) // 1024)
         return gains.topk(min(few, len(gains)))[1]
 
-    def rounding(self, index: int) -> Tensor:
+    def rounding(self, index: Any) -> Tensor:
         """Rounding in the gain of an example, in nats."""
         return rounding(self.grams[index], self.size[index])
 

@@ -9,7 +9,8 @@ sum. eta and nu multiply the covariances between the pool and the other examples
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,8 @@ from fimlib import linalg
 from fimlib._checks import positive_float
 from fimlib.fisher.roots import FisherRoots
 from fimlib.posterior.frame import Form, outer
-from fimlib.selection.covariances import Columns, pool_of, rounding, trace
+from fimlib.posterior.gaussian import GaussianPosterior
+from fimlib.selection.covariances import Columns, Pool, pool_of, rounding, trace
 from fimlib.selection.greedy import (
     ROUNDING,
     Candidates,
@@ -28,7 +30,7 @@ from fimlib.selection.greedy import (
     in_memory,
     ties,
 )
-from fimlib.selection.result import check_roots, checked_batch_size
+from fimlib.selection.result import Selection, check_roots, checked_batch_size
 
 _INDEFINITE = (
     "{} must leave the joint kernel of the pool and the other examples positive "
@@ -36,7 +38,13 @@ _INDEFINITE = (
 )
 
 
-def log_det_mi(roots, eval_roots, post, batch_size, eta=1.0):
+def log_det_mi(
+    roots: FisherRoots,
+    eval_roots: FisherRoots,
+    post: GaussianPosterior,
+    batch_size: int,
+    eta: float = 1.0,
+) -> Selection:
     """The greedy batch for the JEPIG of all evaluation examples together (T34).
 
     Gains in nats are the increments of 1/2 log det(I + F_A P^{-1}) - 1/2 log det(I +
@@ -56,7 +64,7 @@ def log_det_mi(roots, eval_roots, post, batch_size, eta=1.0):
     roots = in_memory(roots)
     refusal = None if eta == 1.0 else _refusal("eta", eta)
 
-    def start(chosen):
+    def start(chosen: list[int]) -> Any:
         now = post.update(roots[chosen]) if chosen else post
         pool = pool_of(roots, now, eval_roots, by_blocks=not chosen)
         m = pool.frame.m
@@ -68,7 +76,13 @@ def log_det_mi(roots, eval_roots, post, batch_size, eta=1.0):
     return greedily(start, batch_size)
 
 
-def log_det_cg(roots, private_roots, post, batch_size, nu=1.0):
+def log_det_cg(
+    roots: FisherRoots,
+    private_roots: FisherRoots,
+    post: GaussianPosterior,
+    batch_size: int,
+    nu: float = 1.0,
+) -> Selection:
     """The greedy batch for the joint EIG given the private examples T (T35).
 
     Gains in nats are the increments of 1/2 log det(I + F_A (P + F_T)^{-1}); LogDetCG
@@ -88,13 +102,21 @@ def log_det_cg(roots, private_roots, post, batch_size, nu=1.0):
     m = pool.frame.m
     form = Form(1 - nu**2 * m / (1 + m))
 
-    def start(chosen):
+    def start(chosen: list[int]) -> Any:
         return Gains(pool, batch_size, form, refusal=_refusal("nu", nu)(m))
 
     return greedily(start, batch_size)
 
 
-def log_det_cmi(roots, eval_roots, private_roots, post, batch_size, eta=1.0, nu=1.0):
+def log_det_cmi(
+    roots: FisherRoots,
+    eval_roots: FisherRoots,
+    private_roots: FisherRoots,
+    post: GaussianPosterior,
+    batch_size: int,
+    eta: float = 1.0,
+    nu: float = 1.0,
+) -> Selection:
     """The greedy batch for the JEPIG given the private examples T (T35).
 
     `log_det_mi` under P + F_T; half of LogDetCMI. eta and nu multiply the covariances
@@ -118,7 +140,7 @@ def log_det_cmi(roots, eval_roots, private_roots, post, batch_size, eta=1.0, nu=
         "eta and nu", (eta, nu), "equal ones up to 1 always do"
     )
 
-    def start(chosen):
+    def start(chosen: list[int]) -> Any:
         return Shared(pool, batch_size, forms, refusal=refusal)
 
     return greedily(start, batch_size)
@@ -130,7 +152,14 @@ class Shared(Candidates):
     forms: what is left of S given the others, and what they take of it, the gap.
     """
 
-    def __init__(self, pool, steps, forms, taken=(), refusal=None):
+    def __init__(
+        self,
+        pool: Pool,
+        steps: int,
+        forms: tuple[Form, Form],
+        taken: Sequence[int] = (),
+        refusal: str | None = None,
+    ) -> None:
         self.left, self.gap = pool.grams(*forms)
         self.left_size = trace(self.left)
         size = self.left_size + trace(self.gap)
@@ -139,14 +168,14 @@ class Shared(Candidates):
         self.columns = Columns(pool, steps), Columns(pool, steps)
         self._rate()
 
-    def best(self):
+    def best(self) -> int:
         """The example of the largest gain, the first of those that tie."""
         top = int(self.gains.argmax())
         if self.lost(top):
             return top
         return int(ties(self.gains, top, self.rounding(top))[0])
 
-    def rounding(self, index):
+    def rounding(self, index: int) -> Tensor:
         """Rounding in the gain of an example, in nats."""
         left, gap = self.left[index], self.gap[index]
         # At first the gap is a Gram block itself, and no difference of larger ones.
@@ -155,7 +184,7 @@ class Shared(Candidates):
         apart = rounding(left, self.left_size[index])
         return apart + rounding(left + gap, size - self.left_size[index])
 
-    def add(self, index):
+    def add(self, index: int) -> None:
         """Take an example."""
         left, gap = self.pool.columns(index, *self.forms)
         grams = self.left[index], self.left[index] + self.gap[index]
@@ -173,7 +202,7 @@ class Shared(Candidates):
         self.count = self.columns[0].count
         self._rate()
 
-    def _rate(self):
+    def _rate(self) -> None:
         gains = _shared(self.left, self.gap)
         if self.refusal:
             gains[trace(self.gap) <= ROUNDING * self.size] = 0.0
@@ -201,7 +230,9 @@ def _refusal(name: str, value: float) -> Callable[[Tensor], str]:
     return text
 
 
-def _scaled_forms(pool, evals, private, eta, nu):
+def _scaled_forms(
+    pool: Pool, evals: Tensor, private: Tensor, eta: float, nu: float
+) -> tuple[Tensor, Tensor]:
     """What is left of S given T and E, and what E takes of it beyond T, (k, k) each.
 
     With t and q the rows of T and E in coordinates where S = I, and Y Y^T what T takes:

@@ -1,12 +1,18 @@
 """Frank-Wolfe: a batch whose weighted sum stands for that of the pool."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
 
 from fimlib.selection.distances import completed, lowest_best, points_of
-from fimlib.selection.result import checked_batch_size
+from fimlib.selection.result import Selection, checked_batch_size
 
 
-def frank_wolfe(features, batch_size, dtype=torch.float64):
+def frank_wolfe(
+    features: Any, batch_size: int, dtype: torch.dtype = torch.float64
+) -> Selection:
     """A batch by ACS-FW, a sparse approximation of the pool (Pinsler et al. 2019).
 
     features: (M, d), or Fisher roots of rank 1. The sum of all g_i is approximated in
@@ -22,7 +28,9 @@ def frank_wolfe(features, batch_size, dtype=torch.float64):
     batch_size = checked_batch_size(batch_size, len(points))
     norms = points.norms.sqrt()
     radius, left = norms.sum(), points.total()
-    reached, chosen, gains = torch.zeros_like(left), [], []
+    reached = torch.zeros_like(left)
+    chosen: list[int] = []
+    gains: list[float] = []
     rounding = 64 * torch.finfo(norms.dtype).eps * radius
     closed, why = norms == 0, "have a gradient"
     while len(chosen) < batch_size and not closed.all():

@@ -1,12 +1,17 @@
 """The examples with the largest scores, and the same with noise on the scores."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from fimlib._checks import as_tensor, check_choice, positive_float
 from fimlib.selection.result import Selection, checked_batch_size
 
 
-def top_k(scores, batch_size):
+def top_k(scores: Any, batch_size: int) -> Selection:
     """The `batch_size` largest of the scores (M,), ties to the lowest index.
 
     Gains are the scores. It ignores redundancy: joint information is at most their
@@ -18,7 +23,13 @@ def top_k(scores, batch_size):
     return _selected(scores, scores.sort(descending=True, stable=True)[1], batch_size)
 
 
-def stochastic_top_k(scores, batch_size, kind="power", coldness=1.0, generator=None):
+def stochastic_top_k(
+    scores: Any,
+    batch_size: int,
+    kind: str = "power",
+    coldness: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Selection:
     """A batch drawn without replacement in proportion to what the scores (M,) say.
 
     kind: "power", probabilities s^b of scores that are not negative; "softmax",
@@ -55,6 +66,6 @@ def stochastic_top_k(scores, batch_size, kind="power", coldness=1.0, generator=N
     return _selected(scores, order, batch_size)
 
 
-def _selected(scores, order, batch_size):
+def _selected(scores: Tensor, order: Tensor, batch_size: int) -> Selection:
     indices = order[:batch_size]
     return Selection(indices, scores[indices].clone())

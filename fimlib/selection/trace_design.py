@@ -197,7 +197,8 @@ def _forward(
     roots: FisherRoots, design: Design, count: int
 ) -> tuple[list[int], list[float]]:
     """The first `count` greedy choices, or as many as lower the trace, and gains."""
-    chosen, gains = [], []
+    chosen: list[int] = []
+    gains: list[float] = []
     blocks = Blocks(roots, design)
     scores = blocks.traces()
     while len(chosen) < count:

@@ -73,8 +73,8 @@ def _weighted(
     post: GaussianPosterior, *sides: FisherRoots
 ) -> tuple[list[FisherRoots], float]:
     """Roots V and a scale with scale V V'^T = R P^{-1} R'^T."""
-    post, *sides = post.shared(*sides)
+    post, *few = post.shared(*sides)
     if post.is_isotropic:
-        return sides, 1.0 / post.prior_precision
-    frame = frame_spanning(post, *sides)
-    return [FisherRoots(frame.whitened(one)) for one in sides], 1.0
+        return few, 1.0 / post.prior_precision
+    frame = frame_spanning(post, *few)
+    return [FisherRoots(frame.whitened(one)) for one in few], 1.0

@@ -1,9 +1,13 @@
 """What is left as the prior precision goes to zero: ranks and angles (T32, T34)."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from fimlib._checks import as_tensor, check_count, positive_float, symmetric
 from fimlib.fisher.roots import as_roots
@@ -27,7 +31,7 @@ class MutualInformationLimit:
     rank_union: int
 
 
-def principal_angles(a, b):
+def principal_angles(a: Any, b: Any) -> Tensor:
     """Principal angles between the row spaces of `a` and `b`, ascending, in radians.
 
     a, b: Fisher roots, or gradients (M, D); each row counts, rows may be dependent and
@@ -40,7 +44,7 @@ def principal_angles(a, b):
     return torch.where(small, sines.asin(), cosines.acos())
 
 
-def log_det_mi_limit(a, e):
+def log_det_mi_limit(a: Any, e: Any) -> MutualInformationLimit:
     """The limit of LogDetMI(A; E) as lambda -> 0, a `MutualInformationLimit` (T34).
 
     -sum_i log(1 - cos^2 phi_i) over the principal angles of the row spaces: the lengths
@@ -63,7 +67,7 @@ def log_det_mi_limit(a, e):
     )
 
 
-def eig_small_prior(S, prior_precision, order=1):
+def eig_small_prior(S: Any, prior_precision: float, order: int = 1) -> Tensor:
     """EIG for a small prior precision lambda from S (n, n), () in nats (T32).
 
     -(r/2) log lambda + 1/2 sum_i log s_i + (lambda/2) sum_i 1/s_i - ..., with s_i the r
@@ -75,7 +79,9 @@ def eig_small_prior(S, prior_precision, order=1):
     return _expansion([(1, _spectrum(S, "S"))], prior_precision, order)
 
 
-def jepig_small_prior(S_A, S_AE, S_E, prior_precision, order=1):
+def jepig_small_prior(
+    S_A: Any, S_AE: Any, S_E: Any, prior_precision: float, order: int = 1
+) -> Tensor:
     """JEPIG(A; E) for a small prior precision lambda, () in nats (T34).
 
     The expansions of `eig_small_prior` for A and E, less the one for both together: the
@@ -86,7 +92,7 @@ def jepig_small_prior(S_A, S_AE, S_E, prior_precision, order=1):
     return _expansion(terms, prior_precision, order)
 
 
-def jepig_small_prior_slope(S_A, S_AE, S_E):
+def jepig_small_prior_slope(S_A: Any, S_AE: Any, S_E: Any) -> float:
     """Growth of JEPIG(A; E) per log(1/lambda), a float: half the shared rank (T34).
 
     (rank A + rank E - rank of both) / 2, from S_A (K, K), S_AE (K, E) and S_E (E, E);
@@ -97,7 +103,7 @@ def jepig_small_prior_slope(S_A, S_AE, S_E):
     return (rank_a + rank_e - rank_union) / 2
 
 
-def _bases(a, b, names):
+def _bases(a: Any, b: Any, names: str) -> list[Tensor]:
     """Orthonormal bases (rank, D) of the spans of both sides' rows."""
     rows = [as_roots(*one).rows() for one in zip((a, b), names, strict=True)]
     if rows[0].shape[1] != rows[1].shape[1]:
@@ -108,7 +114,7 @@ def _bases(a, b, names):
     return [_basis(one) for one in rows]
 
 
-def _basis(rows):
+def _basis(rows: Tensor) -> Tensor:
     """An orthonormal basis (rank, D) of the span of the rows, of whatever lengths."""
     # Scaled twice: a square of the largest entry may overflow.
     rows = rows / rows.abs().amax(1, keepdim=True).clamp(min=1e-300)
@@ -118,7 +124,7 @@ def _basis(rows):
     return right[singular > 8 * max(rows.shape) * EPS * singular[:1]]
 
 
-def _cosines_and_sines(left, right):
+def _cosines_and_sines(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     """Of the principal angles, ascending, from orthonormal rows (p, D) and (q, D)."""
     if len(left) > len(right):
         left, right = right, left
@@ -130,7 +136,7 @@ def _cosines_and_sines(left, right):
     return cosines, torch.linalg.svdvals(outside).flip(0).clamp(max=1.0)
 
 
-def _spectrum(kernel, name):
+def _spectrum(kernel: Tensor, name: str) -> Tensor:
     kernel = symmetric(kernel, name, "n")
     check_count(len(kernel), name)
     try:
@@ -142,7 +148,7 @@ def _spectrum(kernel, name):
         ) from error
 
 
-def _spectra(S_A, S_AE, S_E):
+def _spectra(S_A: Any, S_AE: Any, S_E: Any) -> list[Tensor]:
     S_A, S_E = symmetric(S_A, "S_A", "K"), symmetric(S_E, "S_E", "E")
     S_AE = as_tensor(S_AE, "S_AE", (len(S_A), len(S_E)))
     joint = torch.cat([torch.cat([S_A, S_AE], 1), torch.cat([S_AE.mT, S_E], 1)])
@@ -153,11 +159,11 @@ def _spectra(S_A, S_AE, S_E):
     ]
 
 
-def _expansion(terms, prior_precision, order):
+def _expansion(terms: list, prior_precision: float, order: int) -> Tensor:
     lam = positive_float(prior_precision, "prior_precision")
     if isinstance(order, bool) or not isinstance(order, int) or order < 0:
         raise ValueError(f"order must be an integer from 0 up, got {order!r}")
-    total, rank = 0.0, 0
+    total, rank = torch.zeros(()).double(), 0
     for sign, values in terms:
         rank += sign * len(values)
         series = values.log()

@@ -1,15 +1,20 @@
 """log det, LogDetMI, LogDetCG and LogDetCMI of similarity matrices (T32, T34, T35)."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from fimlib import linalg
 from fimlib._checks import as_tensor, check_count, symmetric
 from fimlib.similarity import psd
 
 
-def log_det(S, jitter=0.0):
+def log_det(S: Any, jitter: float = 0.0) -> Tensor:
     """log det(S + jitter I), (), of a similarity matrix S (n, n) in nats (T32).
 
     For S = R R^T and jitter lambda it is 2 EIG + n log lambda under the precision
@@ -22,14 +27,16 @@ def log_det(S, jitter=0.0):
     S = _square(S, "S")
     jitter = _not_negative(jitter, "jitter")
 
-    def by_factor(lower):
+    def by_factor(lower: Tensor) -> Tensor:
         return 2.0 * lower.diagonal().log().sum()
 
     whole = torch.arange(len(S), device=S.device)
     return _evaluate(S, jitter, by_factor, [(1, whole)], "S", "")
 
 
-def log_det_cg(S_A, S_AT, S_T, jitter=0.0, nu=1.0):
+def log_det_cg(
+    S_A: Any, S_AT: Any, S_T: Any, jitter: float = 0.0, nu: float = 1.0
+) -> Tensor:
     """LogDetCG, log det(S_A + jI - nu^2 S_AT (S_T + jI)^{-1} S_TA), () in nats (T35).
 
     j = jitter. S_A (K, K), S_AT (K, T), S_T (T, T). For nu = 1 and j = lambda it is
@@ -45,7 +52,7 @@ def log_det_cg(S_A, S_AT, S_T, jitter=0.0, nu=1.0):
     cross = nu * S_AT
     joint = torch.cat([torch.cat([S_T, cross.mT], 1), torch.cat([cross, S_A], 1)])
 
-    def by_factor(lower):
+    def by_factor(lower: Tensor) -> Tensor:
         return 2.0 * lower.diagonal()[count:].log().sum()
 
     whole = torch.arange(len(joint), device=joint.device)
@@ -54,7 +61,9 @@ def log_det_cg(S_A, S_AT, S_T, jitter=0.0, nu=1.0):
     return _evaluate(joint, jitter, by_factor, terms, what, ", or lower nu")
 
 
-def log_det_mi(S_A, S_AE, S_E, jitter=0.0, eta=1.0):
+def log_det_mi(
+    S_A: Any, S_AE: Any, S_E: Any, jitter: float = 0.0, eta: float = 1.0
+) -> Tensor:
     """LogDetMI, log det(S_A + jI) - log det(S_A + jI - eta^2 S_AE (S_E + jI)^-1 S_EA).
 
     j = jitter; S_A (K, K), S_AE (K, E), S_E (E, E); the result () is in nats. For
@@ -72,7 +81,17 @@ def log_det_mi(S_A, S_AE, S_E, jitter=0.0, eta=1.0):
     return _mutual(S_A, S_AE, S_E, *none, jitter, eta, 1.0)
 
 
-def log_det_cmi(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter=0.0, eta=1.0, nu=1.0):
+def log_det_cmi(
+    S_A: Any,
+    S_AE: Any,
+    S_E: Any,
+    S_AT: Any,
+    S_ET: Any,
+    S_T: Any,
+    jitter: float = 0.0,
+    eta: float = 1.0,
+    nu: float = 1.0,
+) -> Tensor:
     """LogDetCMI, f(A, T) + f(E, T) - f(A, E, T) - f(T), () in nats (T35).
 
     f(X) = log det(S_X + jitter I). S_A (K, K), S_AE (K, E), S_E (E, E), S_AT (K, T),
@@ -88,7 +107,17 @@ def log_det_cmi(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter=0.0, eta=1.0, nu=1.0):
     return _mutual(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter, eta, nu)
 
 
-def _mutual(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter, eta, nu):
+def _mutual(
+    S_A: Any,
+    S_AE: Any,
+    S_E: Any,
+    S_AT: Any,
+    S_ET: Any,
+    S_T: Any,
+    jitter: float,
+    eta: float,
+    nu: float,
+) -> Tensor:
     jitter, eta = _not_negative(jitter, "jitter"), _not_negative(eta, "eta")
     nu = _not_negative(nu, "nu")
     S_AE = as_tensor(S_AE, "S_AE", (len(S_A), len(S_E)))
@@ -100,7 +129,7 @@ def _mutual(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter, eta, nu):
     known = torch.cat([torch.cat([S_T, S_ET.mT], 1), torch.cat([S_ET, S_E], 1)])
     joint = torch.cat([torch.cat([known, cross.mT], 1), torch.cat([cross, S_A], 1)])
 
-    def by_factor(lower):
+    def by_factor(lower: Tensor) -> Tensor:
         # Past T, L L^T is the kernel given T; A given E and T is the last block alone.
         rest, shared = lower[t + e :, t + e :], lower[t + e :, t : t + e]
         solved = torch.linalg.solve_triangular(rest, shared, upper=False)
@@ -128,14 +157,21 @@ def _mutual(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter, eta, nu):
     return value.clamp(min=0.0)
 
 
-def _evaluate(kernel, jitter, by_factor, terms, what, advice):
+def _evaluate(
+    kernel: Tensor,
+    jitter: float,
+    by_factor: Callable[[Tensor], Tensor],
+    terms: list,
+    what: str,
+    advice: str,
+) -> Tensor:
     """A sum of signed log-determinants of blocks of S + jitter I: (sign, indices).
 
     From the Cholesky factor of the whole where it is well-conditioned, or where only
     the jitter makes S positive; else from eigenvalues, with the rank decided.
     """
     lower, trusted = psd.factor(kernel, jitter)
-    if trusted:
+    if trusted and lower is not None:
         return by_factor(lower)
     try:
         return _by_spectra(kernel, jitter, terms)
@@ -150,7 +186,7 @@ def _evaluate(kernel, jitter, by_factor, terms, what, advice):
     )
 
 
-def _by_spectra(kernel, jitter, terms):
+def _by_spectra(kernel: Tensor, jitter: float, terms: list) -> Tensor:
     total, missing = kernel.new_zeros(()), 0
     floor = psd.rank_floor(kernel)
     for sign, block in terms:
@@ -162,14 +198,14 @@ def _by_spectra(kernel, jitter, terms):
     return total
 
 
-def _square(matrix, name, empty=False):
+def _square(matrix: Any, name: str, empty: bool = False) -> Tensor:
     matrix = symmetric(matrix, name, "n")
     if not empty:
         check_count(len(matrix), name)
     return matrix
 
 
-def _not_negative(value, name):
+def _not_negative(value: Any, name: str) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError, RuntimeError) as error:

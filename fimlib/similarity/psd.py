@@ -1,6 +1,9 @@
 """Kernels that may be singular: their factor if that keeps the digits, or spectrum."""
 
+from __future__ import annotations
+
 import torch
+from torch import Tensor
 
 from fimlib import linalg
 from fimlib.linalg import EPS, squared_singular
@@ -16,7 +19,7 @@ class IndefiniteError(ValueError):
     """A kernel has an eigenvalue below zero, beyond rounding."""
 
 
-def factor(kernel, jitter):
+def factor(kernel: Tensor, jitter: float) -> tuple[Tensor | None, bool]:
     """L (n, n) with L L^T = S + jitter I, or None, and whether it is well-conditioned.
 
     Conditioning is that of the kernel scaled to a unit diagonal: the scale of single
@@ -32,12 +35,12 @@ def factor(kernel, jitter):
     return lower * norms[:, None], linalg.condition_number(lower) <= limit
 
 
-def rank_floor(kernel):
+def rank_floor(kernel: Tensor) -> Tensor:
     """Below this, eigenvalues of S scaled to a unit diagonal are zero: 8 n eps |S|."""
     return 8 * len(kernel) * EPS * _unit_diagonal(kernel)[0].abs().sum(1).max()
 
 
-def spectrum(kernel, floor=None):
+def spectrum(kernel: Tensor, floor: Tensor | None = None) -> Tensor:
     """The eigenvalues of S that are not zero, (rank,), in descending order.
 
     The rank is that of S scaled to a unit diagonal, as far as eigenvalues exceed the
@@ -56,12 +59,12 @@ def spectrum(kernel, floor=None):
     return squared_singular(rows.mT)[0][: int(kept.sum())]
 
 
-def smallest_eigenvalue(kernel):
+def smallest_eigenvalue(kernel: Tensor) -> float:
     """The smallest eigenvalue of a kernel, a float, for messages."""
     return float(torch.linalg.eigvalsh(kernel)[0])
 
 
-def _unit_diagonal(kernel):
+def _unit_diagonal(kernel: Tensor) -> tuple[Tensor, Tensor]:
     """The kernel scaled to a unit diagonal, and the norms (n,) taken out of it."""
     diagonal = kernel.diagonal()
     norms = torch.where(diagonal > 0, diagonal, 1.0).sqrt()
