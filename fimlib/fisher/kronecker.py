@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fimlib.fisher.roots import FisherRoots, chunk_step
+from fimlib.fisher.roots import FisherRoots, chunk_step, concatenated
 
 # Products of features and blocks of outputs are made in tiles: for so many columns, of
 # at least so many features for each pair of outputs, and for so many examples that the
@@ -98,18 +98,27 @@ class KroneckerRoots(FisherRoots):
 
     def times(self, matrix: Tensor) -> Tensor:
         """Products R_i X (M, r, n) of a tensor X (D, n): phi^T goes first."""
-        outputs, width, n = self.num_outputs, self.features.shape[1], matrix.shape[1]
-        blocks = matrix.view(outputs, width, n)
         if len(self) == 1:
+            blocks = matrix.view(self.num_outputs, -1, matrix.shape[1])
             factor, features = (x[0].to(matrix) for x in (self.factor, self.features))
             return (factor.mT @ (features @ blocks))[None]
-        folded = blocks.transpose(0, 1).reshape(width, outputs * n)
+        product = self.multiplier(matrix)
+        step = chunk_step(self.num_outputs * matrix.shape[1])
+        starts = range(0, max(1, len(self)), step)
+        return concatenated([product(slice(start, start + step)) for start in starts])
 
-        def product(part: Any) -> Tensor:
-            inner = part.features.to(matrix) @ folded
-            return part.factor.to(matrix).mT @ inner.view(len(part), outputs, n)
+    def multiplier(self, matrix: Tensor) -> Callable[[slice], Tensor]:
+        """A function of a slice of examples: `times` a matrix (D, n) that is kept."""
+        outputs, n = self.num_outputs, matrix.shape[1]
+        # (q, C n), so that one product with phi^T is enough.
+        folded = matrix.view(outputs, -1, n).transpose(0, 1).flatten(1)
 
-        return self.by_chunks(product, outputs * n)
+        def product(some: slice) -> Tensor:
+            inner = self.features[some].to(matrix) @ folded
+            factor = self.factor[some].to(matrix)
+            return factor.mT @ inner.view(len(inner), outputs, n)
+
+        return product
 
     def _cross(self, other: Any) -> Tensor:
         outputs, width = self.num_outputs, self.features.shape[1]

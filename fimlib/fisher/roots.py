@@ -161,8 +161,7 @@ class FisherRoots:
 
     def self_gram(self) -> Tensor:
         """R_i R_i^T (M, r, r): the Gram blocks against the identity."""
-        rows = self.own_rows()
-        return rows @ rows.mT
+        return outer(self.own_rows())
 
     def project(self, matrix: Any) -> Tensor:
         """Products R_i X (M, r, n) with X (D, n), in the roots' floating type."""
@@ -172,7 +171,13 @@ class FisherRoots:
 
     def times(self, matrix: Tensor) -> Tensor:
         """`project` (M, r, n) of a tensor X (D, n) as it is, in its floating type."""
+        if not self.factored and self.dtype == matrix.dtype:
+            return self.dense() @ matrix
         return self.by_chunks(lambda part: part.dense().to(matrix.dtype) @ matrix)
+
+    def multiplier(self, matrix: Tensor) -> Callable[[slice], Tensor]:
+        """A function of a slice of examples: `times` a matrix (D, n) that is kept."""
+        return lambda some: self[some].times(matrix)
 
     def cross(self, other: FisherRoots) -> Tensor:
         """Inner products of all pairs, R_i R'_j^T as (M, r, M', r').
@@ -266,7 +271,7 @@ class FisherRoots:
     ) -> Tensor:
         """What a function makes of consecutive chunks, joined, (M, ...)."""
         parts = [function(part) for part in self.chunks(numbers_each)]
-        return _joined(parts) if parts else function(self)
+        return concatenated(parts) if parts else function(self)
 
     @classmethod
     def joined(cls, parts: list) -> FisherRoots:
@@ -286,7 +291,15 @@ def as_roots(value: Any, name: str) -> FisherRoots:
     return value
 
 
-def _joined(tensors: list[Tensor]) -> Tensor:
+def outer(rows: Tensor) -> Tensor:
+    """Y Y^T (m, r, r) of rows Y (m, r, n)."""
+    if rows.shape[1] == 1:
+        return torch.linalg.vector_norm(rows, dim=2, keepdim=True).square()
+    return rows @ rows.mT
+
+
+def concatenated(tensors: list[Tensor]) -> Tensor:
+    """Tensors (m, ...) one after the other, without a copy of a single one."""
     return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
 
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from fimlib import linalg
-from fimlib.fisher.roots import BATCH, FisherRoots
+from fimlib.fisher.roots import BATCH, FisherRoots, outer
 from fimlib.linalg import EPS, squared_singular, warn_if_inaccurate
 from fimlib.posterior import dense
 from fimlib.posterior.span import AllParameters, GramSpan, RowSpan, Span
@@ -406,13 +406,6 @@ def base_of(
     new = span.eval_anchors.shape[1] - span.inner
     x = torch.block_diag(x, torch.eye(new).to(x) / math.sqrt(prior))
     return span, x, torch.log1p(values / prior).sum()
-
-
-def outer(rows: Tensor) -> Tensor:
-    """Y Y^T (m, r, r) of rows Y (m, r, n)."""
-    if rows.shape[1] == 1:
-        return torch.linalg.vector_norm(rows, dim=2, keepdim=True).square()
-    return rows @ rows.mT
 
 
 def _ratio(frame: Frame, roots: FisherRoots) -> Tensor:

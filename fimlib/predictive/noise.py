@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
 
 from fimlib.predictive import tables
 
@@ -31,6 +30,9 @@ def noise_ceiling(score, log_probs, *others, generator=None):
     of theta, and with the other half. Raises ValueError for fewer than two samples or
     examples, tables of different samples, and halves whose scores are all equal.
     """
+    # Half a second to import, and used here alone.
+    from scipy.stats import spearmanr
+
     log_probs = tables.checked(log_probs, "log_probs")
     others = [tables.checked(table, "others") for table in others]
     for table in others:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from fimlib import linalg
-from fimlib.fisher.roots import BATCH, FisherRoots
+from fimlib.fisher.roots import BATCH, FisherRoots, outer
 from fimlib.linalg import EPS
-from fimlib.posterior.frame import Form, Frame, frame_of, outer
+from fimlib.posterior.frame import Form, Frame, frame_of
 from fimlib.posterior.gaussian import GaussianPosterior
 
 

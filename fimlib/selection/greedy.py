@@ -10,9 +10,9 @@ from torch import Tensor
 
 from fimlib import linalg
 from fimlib._checks import check_choice
-from fimlib.fisher.roots import FisherRoots
+from fimlib.fisher.roots import FisherRoots, outer
 from fimlib.linalg import EPS, warn_if_inaccurate
-from fimlib.posterior.frame import POSTERIOR, Form, outer
+from fimlib.posterior.frame import POSTERIOR, Form
 from fimlib.posterior.gaussian import GaussianPosterior
 from fimlib.selection.covariances import Columns, Pool, pool_of, rounding, trace
 from fimlib.selection.result import Selection, check_roots, checked_batch_size

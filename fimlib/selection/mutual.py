@@ -17,8 +17,8 @@ from torch import Tensor
 
 from fimlib import linalg
 from fimlib._checks import positive_float
-from fimlib.fisher.roots import FisherRoots
-from fimlib.posterior.frame import Form, outer
+from fimlib.fisher.roots import FisherRoots, outer
+from fimlib.posterior.frame import Form
 from fimlib.posterior.gaussian import GaussianPosterior
 from fimlib.selection.covariances import Columns, Pool, pool_of, rounding, trace
 from fimlib.selection.greedy import (

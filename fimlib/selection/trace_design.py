@@ -162,12 +162,13 @@ class Blocks:
         rank = self.roots.rank
         eye = torch.eye(rank).to(self.gram)
         step = max(16, _CACHED // (rank * (4 * rank + 2 * self.roots.num_outputs)))
+        product = None if thin is None else self.roots.multiplier(thin.mT)
         found = self.gram.new_empty(len(self.roots))
         for start in range(0, len(self.roots), step):
             few = slice(start, start + step)
             gram, target = self.gram[few], self.target[few]
-            if thin is not None:
-                x, y = self.roots[few].times(thin.mT).split(len(thin) // 2, 2)
+            if product is not None and thin is not None:
+                x, y = product(few).split(len(thin) // 2, 2)
                 gram.baddbmm_(x, x.mT, alpha=-sign)
                 cross = x @ y.mT
                 target.sub_(cross + cross.mT, alpha=sign)
