@@ -35,6 +35,10 @@ def last_layer_roots(
 
     Raises ValueError for wrong shapes, non-finite values, labels outside 0..C-1, and
     labels given to an estimator that has no use for them.
+
+    >>> roots = last_layer_roots([[1.0, 2.0]], [[0.0, 0.0, 0.0]])
+    >>> roots.rank, roots.num_parameters
+    (2, 9)
     """
     family = Categorical() if family is None else family
     check_estimator(estimator, labels)

@@ -96,7 +96,12 @@ class _Approximation(GaussianPosterior):
 
 
 class DiagonalPosterior(_Approximation, approximation="diagonal"):
-    """P = lambda I + the diagonal of sum F_i: parameters taken as independent."""
+    """P = lambda I + the diagonal of sum F_i: parameters taken as independent.
+
+    >>> train = FisherRoots.from_dense([[3.0, 4.0]])
+    >>> GaussianPosterior.from_roots(train, 1.0, "diagonal").diagonal.tolist()
+    [10.0, 17.0]
+    """
 
     @cached_property
     def diagonal(self) -> Tensor:
@@ -123,7 +128,8 @@ class KroneckerPosterior(_Approximation, approximation="kronecker"):
     """P = lambda I + A (x) B / N for last-layer roots U_i^T (x) phi_i^T.
 
     A = sum U_i U_i^T (C, C) and B = sum phi_i phi_i^T (q, q): the outputs' information
-    and the features are taken as independent, and lambda is added exactly.
+    and the features are taken as independent, and lambda is added exactly. Raises
+    ValueError for other roots.
     """
 
     @cached_property

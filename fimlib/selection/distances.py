@@ -205,6 +205,10 @@ def k_means_pp(
     squared norm). No index comes twice; once all are at distance 0, the lowest
     indices follow, and `notes` says so. Raises ValueError for wrong shapes, non-finite
     values, roots of a higher rank and a batch_size outside 1..M.
+
+    >>> draw = torch.Generator().manual_seed(0)
+    >>> k_means_pp([[2.0], [2.0], [0.0]], 2, generator=draw).indices.tolist()
+    [0, 2]
     """
     check_choice(first, "first", ("norm", "uniform"))
     points, train = _both(features, train_features, dtype)
@@ -221,7 +225,12 @@ def max_dist(
 
     Each choice is the example farthest from all centres: those chosen and, if given,
     train_features, without which the first is the one of largest norm. Ties go to the
-    lowest index. Arguments, gains and errors as in `k_means_pp`.
+    lowest index. features: (M, d), or Fisher roots of rank 1; gains: squared distances
+    when chosen. Raises ValueError for wrong shapes, non-finite values, roots of a
+    higher rank and a batch_size outside 1..M.
+
+    >>> max_dist([[2.0], [3.0], [0.0]], 2).indices.tolist()
+    [1, 2]
     """
     points, train = _both(features, train_features, dtype)
     return _farthest(points, batch_size, train, lambda nearest: nearest.bound)
@@ -237,7 +246,12 @@ def lcmd(
 
     Each example belongs to its nearest centre. Of the cluster whose squared distances
     have the largest sum, the farthest example is chosen, and is a centre then
-    (arXiv:2203.09410, section 4). Arguments, gains and errors as in `max_dist`.
+    (arXiv:2203.09410, section 4). features: (M, d), or Fisher roots of rank 1; gains:
+    squared distances when chosen. Raises ValueError for wrong shapes, non-finite
+    values, roots of a higher rank and a batch_size outside 1..M.
+
+    >>> lcmd([[2.0], [3.0], [0.0]], 2).indices.tolist()
+    [1, 2]
     """
     points, train = _both(features, train_features, dtype)
     return _farthest(points, batch_size, train, _in_largest_cluster)

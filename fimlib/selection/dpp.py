@@ -38,6 +38,10 @@ def k_dpp(
     zero), roots of a higher rank, an S that is not positive semi-definite, and a square
     symmetric array without `is_kernel`, which may be meant either way. Source: Kulesza
     & Taskar 2012, arXiv:1207.6083, section 5.2 (k-DPPs: 2011).
+
+    >>> draw = torch.Generator().manual_seed(0)
+    >>> sorted(k_dpp([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]], 2, draw).indices.tolist())
+    [1, 2]
     """
     items = _checked(items, is_kernel)
     batch_size = checked_batch_size(batch_size, len(items), "items")

@@ -30,6 +30,10 @@ def badge(
 
     Raises ValueError for wrong shapes, non-finite values, less than two classes and a
     batch_size outside 1..M.
+
+    >>> logits = [[9.0, 0.0], [0.0, 0.0]]
+    >>> badge([[1.0, 0.0], [0.0, 1.0]], logits, 1).indices.tolist()
+    [1]
     """
     features = as_tensor(features, "features", ("M", "d"), dtype)
     checked_batch_size(batch_size, len(features), "features")

@@ -53,8 +53,15 @@ def log_det_mi(
     the covariances between pool and evaluation examples; above 1 they may belong to no
     joint distribution. Ties, zero gains, notes and large roots as in `greedy_log_det`.
 
-    Raises ValueError as `greedy_log_det` does, for an empty evaluation set, and where
-    eta makes the joint kernel indefinite, with an eta that does not.
+    Raises ValueError for what is not roots, empty ones, a posterior of another size, a
+    batch larger than the pool, and where eta makes the joint kernel indefinite, with an
+    eta that does not.
+
+    >>> pool = FisherRoots.from_dense([[9.0, 0.0], [0.0, 1.0]])
+    >>> asked = FisherRoots.from_dense([[0.0, 1.0]])
+    >>> post = GaussianPosterior.isotropic(2, 1.0)
+    >>> log_det_mi(pool, asked, post, 1).indices.tolist()
+    [1]
     """
     check_roots(roots, "roots", post)
     check_roots(eval_roots, "eval_roots", post)
@@ -88,8 +95,15 @@ def log_det_cg(
     Gains in nats are the increments of 1/2 log det(I + F_A (P + F_T)^{-1}); LogDetCG
     is twice that and, where its kernel is lambda I + S, K log lambda. nu other than 1
     multiplies the covariances between the pool and T; above 1 gains may be negative.
-    Submodular, and lazy, like `greedy_log_det`; its errors, and where nu makes the
-    joint kernel indefinite, with a nu that does not.
+    Submodular, and lazy, like `greedy_log_det`. Raises ValueError for what is not
+    roots, empty ones, a posterior of another size, a batch larger than the pool, and
+    where nu makes the joint kernel indefinite, with a nu that does not.
+
+    >>> pool = FisherRoots.from_dense([[3.0, 0.0], [0.0, 2.0]])
+    >>> known = FisherRoots.from_dense([[9.0, 0.0]])
+    >>> post = GaussianPosterior.isotropic(2, 1.0)
+    >>> log_det_cg(pool, known, post, 1).indices.tolist()
+    [1]
     """
     check_roots(roots, "roots", post)
     check_roots(private_roots, "private_roots", post)
@@ -121,7 +135,15 @@ def log_det_cmi(
 
     `log_det_mi` under P + F_T; half of LogDetCMI. eta and nu multiply the covariances
     of the pool with the evaluation and with the private examples; other than 1 they
-    need the rows of both in memory, (E + T) r D numbers. Errors as `log_det_mi`.
+    need the rows of both in memory, (E + T) r D numbers. Raises ValueError for what is
+    not roots, empty ones, a posterior of another size, a batch larger than the pool,
+    and where eta and nu make the joint kernel indefinite.
+
+    >>> pool = FisherRoots.from_dense([[3.0, 0.0], [0.0, 2.0]])
+    >>> known = FisherRoots.from_dense([[9.0, 0.0]])
+    >>> post = GaussianPosterior.isotropic(2, 1.0)
+    >>> log_det_cmi(pool, pool, known, post, 1).indices.tolist()
+    [1]
     """
     check_roots(roots, "roots", post)
     check_roots(eval_roots, "eval_roots", post)

@@ -40,6 +40,10 @@ def batch_bald(
     `fimlib.predictive.bald` does, for a batch_size outside 1..M and for a max_outcomes
     that is not a positive integer.
     Source: Kirsch et al. 2019, arXiv:1906.08158, algorithm 1.
+
+    >>> sure = torch.tensor([[0.9, 0.1], [0.1, 0.9]]).double().log()
+    >>> batch_bald(torch.stack([sure * 0 - 2.0**-1, sure]).log_softmax(2), 1).indices
+    tensor([1])
     """
     log_probs = tables.checked(log_probs, "log_probs")
     batch_size = checked_batch_size(batch_size, len(log_probs))

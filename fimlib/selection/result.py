@@ -16,6 +16,9 @@ class Selection:
     """A batch in order of choice: `indices` (K,) int64 and `gains` (K,) float64.
 
     `notes` says in words what a reader should know of how it came about.
+
+    >>> len(Selection(torch.tensor([3, 1]), torch.zeros(2)))
+    2
     """
 
     indices: torch.Tensor

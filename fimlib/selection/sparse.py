@@ -22,7 +22,11 @@ def frank_wolfe(
     that K steps give K examples. Ties go to the lowest index. Examples with g_i = 0 are
     no vertices: they come last, and once nothing but rounding is left of the sum the
     others too, by index (`notes` says so). gains: by how much each step lowers the
-    squared length of what is left. Errors as in `k_means_pp`.
+    squared length of what is left. Raises ValueError for wrong shapes, non-finite
+    values, roots of a higher rank and a batch_size outside 1..M.
+
+    >>> frank_wolfe([[1.0, 0.0], [0.0, 0.0], [0.0, 3.0]], 2).indices.tolist()
+    [2, 0]
     """
     points = points_of(features, "features", dtype)
     batch_size = checked_batch_size(batch_size, len(points))

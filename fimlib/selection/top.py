@@ -17,6 +17,9 @@ def top_k(scores: Any, batch_size: int) -> Selection:
     Gains are the scores. It ignores redundancy: joint information is at most their
     sum (T25). Raises ValueError for scores that are not finite and for a batch larger
     than the pool.
+
+    >>> top_k([0.1, 0.9, 0.5], 2).indices.tolist()
+    [1, 2]
     """
     scores = as_tensor(scores, "scores", ("M",))
     batch_size = checked_batch_size(batch_size, len(scores))
@@ -36,8 +39,13 @@ def stochastic_top_k(
     exp(b s); "softrank", (rank of s)^-b with rank 1 for the largest; b is `coldness`.
     Examples of score zero come after all others under "power", in uniform order. By
     adding Gumbel noise to the log-probabilities and taking the largest; gains are the
-    scores. Raises ValueError as `top_k` does, for negative scores under "power" and
-    for b <= 0. Kirsch et al. 2023, "Stochastic Batch Acquisition", arXiv:2106.12059.
+    scores. Raises ValueError for scores that are not finite, negative ones under
+    "power", a batch larger than the pool and b <= 0. Kirsch et al. 2023, "Stochastic
+    Batch Acquisition", arXiv:2106.12059.
+
+    >>> draw = torch.Generator().manual_seed(0)
+    >>> stochastic_top_k([0.0, 1.0], 2, generator=draw).indices.tolist()
+    [1, 0]
     """
     scores = as_tensor(scores, "scores", ("M",))
     batch_size = checked_batch_size(batch_size, len(scores))

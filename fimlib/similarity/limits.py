@@ -38,6 +38,9 @@ def principal_angles(a: Any, b: Any) -> Tensor:
     their lengths do not matter. (min(rank a, rank b),), in 0..pi/2: small angles come
     from their sines, so that they are accurate to eps (Bjorck & Golub 1973). Raises
     ValueError for no rows and different numbers of parameters.
+
+    >>> principal_angles([[1.0, 0.0]], [[1.0, 1.0]]) / math.pi
+    tensor([0.2500], dtype=torch.float64)
     """
     cosines, sines = _cosines_and_sines(*_bases(a, b, "ab"))
     small = cosines.square() > 0.5
@@ -48,8 +51,11 @@ def log_det_mi_limit(a: Any, e: Any) -> MutualInformationLimit:
     """The limit of LogDetMI(A; E) as lambda -> 0, a `MutualInformationLimit` (T34).
 
     -sum_i log(1 - cos^2 phi_i) over the principal angles of the row spaces: the lengths
-    of all gradients cancel. Finite only where no angle is zero. a, e: as for
-    `principal_angles`, with its errors.
+    of all gradients cancel. Finite only where no angle is zero. a, e: Fisher roots, or
+    gradients (M, D). Raises ValueError for no rows and different numbers of parameters.
+
+    >>> round(math.exp(log_det_mi_limit([[1.0, 0.0]], [[1.0, 1.0]]).value), 9)
+    2.0
     """
     left, right = _bases(a, e, "ae")
     cosines, sines = _cosines_and_sines(left, right)
@@ -75,6 +81,9 @@ def eig_small_prior(S: Any, prior_precision: float, order: int = 1) -> Tensor:
     leaves out, terms from (lambda / s_i)^(order + 1) on. Order 0 is the talk's
     1/2 log det S with the diverging term that it needs. Raises ValueError for lambda
     <= 0, an order below 0, and an S that is not positive semi-definite.
+
+    >>> eig_small_prior([[4.0]], 1.0, order=0).mul(2).exp().round(decimals=9).item()
+    4.0
     """
     return _expansion([(1, _spectrum(S, "S"))], prior_precision, order)
 
@@ -85,7 +94,12 @@ def jepig_small_prior(
     """JEPIG(A; E) for a small prior precision lambda, () in nats (T34).
 
     The expansions of `eig_small_prior` for A and E, less the one for both together: the
-    terms in log lambda cancel where `jepig_small_prior_slope` is 0. Errors as there.
+    terms in log lambda cancel where `jepig_small_prior_slope` is 0. S_A (K, K), S_AE
+    (K, E), S_E (E, E). Raises ValueError for wrong shapes, lambda <= 0, an order below
+    0, and blocks that belong to no positive semi-definite matrix.
+
+    >>> jepig_small_prior([[4.0]], [[2.0]], [[2.0]], 1e-9).mul(2).exp()
+    tensor(2.0000, dtype=torch.float64)
     """
     spectra = _spectra(S_A, S_AE, S_E)
     terms = list(zip((1, 1, -1), spectra, strict=True))
@@ -98,6 +112,9 @@ def jepig_small_prior_slope(S_A: Any, S_AE: Any, S_E: Any) -> float:
     (rank A + rank E - rank of both) / 2, from S_A (K, K), S_AE (K, E) and S_E (E, E);
     0 where the JEPIG has a finite limit. Raises ValueError for wrong shapes, and blocks
     that belong to no positive semi-definite matrix.
+
+    >>> jepig_small_prior_slope([[1.0]], [[1.0]], [[1.0]])
+    0.5
     """
     rank_a, rank_e, rank_union = map(len, _spectra(S_A, S_AE, S_E))
     return (rank_a + rank_e - rank_union) / 2

@@ -23,6 +23,9 @@ def log_det(S: Any, jitter: float = 0.0) -> Tensor:
     and with jitter the directions beyond the rank count log(jitter) each, exactly.
     Raises ValueError for a negative jitter and, with the smallest eigenvalue, where
     S + jitter I has one below zero.
+
+    >>> log_det([[1.0, 1.0], [1.0, 1.0]]).item()
+    -inf
     """
     S = _square(S, "S")
     jitter = _not_negative(jitter, "jitter")
@@ -44,6 +47,9 @@ def log_det_cg(
     f(T) in the notation of this package. -inf where A has a direction that T spans, or
     repeats one, without jitter. Raises ValueError for wrong shapes, a negative jitter
     or nu, and blocks that belong to no similarity matrix, as nu > 1 may make them.
+
+    >>> log_det_cg([[4.0]], [[2.0]], [[2.0]]).exp()
+    tensor(2.0000, dtype=torch.float64)
     """
     S_A, S_T = _square(S_A, "S_A"), _square(S_T, "S_T", empty=True)
     S_AT = as_tensor(S_AT, "S_AT", (len(S_A), len(S_T)))
@@ -75,6 +81,9 @@ def log_det_mi(
     Raises ValueError for wrong shapes, a negative jitter or eta, an eta > 1 that makes
     the joint matrix indefinite, and, without jitter, where E spans a direction of A,
     which makes the value infinite.
+
+    >>> log_det_mi([[4.0]], [[2.0]], [[2.0]]).exp()
+    tensor(2.0000, dtype=torch.float64)
     """
     S_A, S_E = _square(S_A, "S_A"), _square(S_E, "S_E")
     none = S_A.new_zeros(len(S_A), 0), S_E.new_zeros(len(S_E), 0), S_A.new_zeros(0, 0)
@@ -97,8 +106,13 @@ def log_det_cmi(
     f(X) = log det(S_X + jitter I). S_A (K, K), S_AE (K, E), S_E (E, E), S_AT (K, T),
     S_ET (E, T), S_T (T, T). eta multiplies S_AE and nu S_AT, but nothing S_ET, as in
     submodlib. For eta = nu = 1 and jitter lambda it is 2 JEPIG(A; E) under the
-    precision lambda I + F_T. Errors as `log_det_mi`; eta != nu may make the joint
-    matrix indefinite even below 1.
+    precision lambda I + F_T. Raises ValueError for wrong shapes, a negative jitter, eta
+    or nu, a joint matrix that they make indefinite, as eta != nu may even below 1, and,
+    without jitter, where E spans a direction of A given T.
+
+    >>> none = [[0.0]]
+    >>> log_det_cmi([[4.0]], [[2.0]], [[2.0]], none, none, [[1.0]]).exp()
+    tensor(2.0000, dtype=torch.float64)
     """
     S_A, S_E = _square(S_A, "S_A"), _square(S_E, "S_E")
     S_T = _square(S_T, "S_T", empty=True)
