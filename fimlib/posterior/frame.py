@@ -288,7 +288,9 @@ class Frame:
     ) -> Iterator[list[Tensor]]:
         """Gram blocks R S R^T (few, r, r), for each form S, of consecutive roots."""
         if self.way == "prior":
-            for few in part.chunks(part.numbers_each + part.rank**2):
+            # So few that what is converted stays in the cache.
+            each = part.numbers_each * (1 if part.factored else 16) + part.rank**2
+            for few in part.chunks(each):
                 gram = few.double().self_gram().double() / self.post.prior_precision
                 yield [gram * form.rest for form in forms]
         elif by_blocks and self.by_blocks(part):
