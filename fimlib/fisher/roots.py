@@ -303,6 +303,12 @@ def concatenated(tensors: list[Tensor]) -> Tensor:
     return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
 
 
+def in_memory(roots: FisherRoots) -> FisherRoots:
+    """Roots that many steps go over: held if small, and factors in float64."""
+    roots = roots.held_if_small()
+    return roots.double() if roots.factored else roots
+
+
 def join(parts: list) -> FisherRoots:
     """One or more roots of one class as one, without a copy of a single one."""
     return parts[0] if len(parts) == 1 else parts[0].joined(parts)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from fimlib import linalg
-from fimlib.posterior.frame import POSTERIOR, Form, affordable
+from fimlib.posterior.frame import affordable
+from fimlib.posterior.span import POSTERIOR, Form
 
 # Below this share of its constant term a proxy is computed apart, not as a difference.
 _SMALL = 1e-3

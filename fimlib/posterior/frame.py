@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -25,7 +25,14 @@ from fimlib import linalg
 from fimlib.fisher.roots import BATCH, FisherRoots, outer
 from fimlib.linalg import EPS, squared_singular, warn_if_inaccurate
 from fimlib.posterior import dense
-from fimlib.posterior.span import AllParameters, GramSpan, RowSpan, Span
+from fimlib.posterior.span import (
+    POSTERIOR,
+    AllParameters,
+    Form,
+    GramSpan,
+    RowSpan,
+    Span,
+)
 
 if TYPE_CHECKING:
     from fimlib.posterior.gaussian import GaussianPosterior
@@ -208,26 +215,6 @@ def rows_are_cheap(post: GaussianPosterior) -> bool:
 def _precision_work(post: GaussianPosterior) -> int:
     rows = sum(one.num_rows for one in post.train_roots) + post.num_parameters
     return rows * post.num_parameters**2
-
-
-class Form(NamedTuple):
-    """S = X inner X^T in a frame, and outside of its span, with `rest`, the prior's.
-
-    inner: weights (k,) or a symmetric matrix (k, k); None is the identity.
-    """
-
-    inner: Tensor | None = None
-    rest: bool = True
-
-    def times(self, rows: Tensor) -> Tensor:
-        """rows @ inner, (..., k)."""
-        if self.inner is None:
-            return rows
-        inner = self.inner.to(rows.device)
-        return rows * inner if inner.ndim == 1 else rows @ inner
-
-
-POSTERIOR = Form()
 
 
 class Frame:

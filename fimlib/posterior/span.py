@@ -6,6 +6,8 @@ alone, and outside them it is lambda: what a root has left over counts 1/lambda 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,26 @@ from fimlib.linalg import EPS
 
 # Relative error of what is left over that asks for a residual in doubled precision.
 _CARELESS = 1e-13
+
+
+class Form(NamedTuple):
+    """S = X inner X^T in a frame, and outside of its span, with `rest`, the prior's.
+
+    inner: weights (k,) or a symmetric matrix (k, k); None is the identity.
+    """
+
+    inner: Tensor | None = None
+    rest: bool = True
+
+    def times(self, rows: Tensor) -> Tensor:
+        """rows @ inner, (..., k)."""
+        if self.inner is None:
+            return rows
+        inner = self.inner.to(rows.device)
+        return rows * inner if inner.ndim == 1 else rows @ inner
+
+
+POSTERIOR = Form()
 
 
 class AllParameters:

@@ -15,8 +15,9 @@ from torch import Tensor
 from fimlib import linalg
 from fimlib.fisher.roots import BATCH, FisherRoots, outer
 from fimlib.linalg import EPS
-from fimlib.posterior.frame import Form, Frame, frame_of
+from fimlib.posterior.frame import Frame, frame_of
 from fimlib.posterior.gaussian import GaussianPosterior
+from fimlib.posterior.span import Form
 
 
 class Pool:

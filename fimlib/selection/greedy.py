@@ -10,10 +10,10 @@ from torch import Tensor
 
 from fimlib import linalg
 from fimlib._checks import check_choice
-from fimlib.fisher.roots import FisherRoots, outer
+from fimlib.fisher.roots import FisherRoots, in_memory, outer
 from fimlib.linalg import EPS, warn_if_inaccurate
-from fimlib.posterior.frame import POSTERIOR, Form
 from fimlib.posterior.gaussian import GaussianPosterior
+from fimlib.posterior.span import POSTERIOR, Form
 from fimlib.selection.covariances import Columns, Pool, pool_of, rounding, trace
 from fimlib.selection.result import Selection, check_roots, checked_batch_size
 
@@ -70,12 +70,6 @@ def greedy_log_det(
         return Gains(pool, batch_size - len(chosen), lazy=lazy, taken=chosen)
 
     return greedily(start, batch_size)
-
-
-def in_memory(roots: FisherRoots) -> FisherRoots:
-    """Roots that many steps go over: held if small, and factors in float64."""
-    roots = roots.held_if_small()
-    return roots.double() if roots.factored else roots
 
 
 def greedily(start: Callable[[list[int]], Any], batch_size: int) -> Selection:

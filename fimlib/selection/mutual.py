@@ -17,9 +17,9 @@ from torch import Tensor
 
 from fimlib import linalg
 from fimlib._checks import positive_float
-from fimlib.fisher.roots import FisherRoots, outer
-from fimlib.posterior.frame import Form
+from fimlib.fisher.roots import FisherRoots, in_memory, outer
 from fimlib.posterior.gaussian import GaussianPosterior
+from fimlib.posterior.span import Form
 from fimlib.selection.covariances import Columns, Pool, pool_of, rounding, trace
 from fimlib.selection.greedy import (
     ROUNDING,
@@ -27,7 +27,6 @@ from fimlib.selection.greedy import (
     Gains,
     greedily,
     greedy_log_det,
-    in_memory,
     ties,
 )
 from fimlib.selection.result import Selection, check_roots, checked_batch_size
