@@ -19,7 +19,7 @@ Import GRing.Theory.
 Local Open Scope ring_scope.
 
 Notation I := (1%:M).     (* the identity, of whatever size fits *)
-Notation inv := invmx.    (* the inverse of a matrix *)
+Notation inv := invmx.    (* the inverse, of a matrix that has one *)
 
 (* The number x' S x, and a 1 x 1 matrix as a number. *)
 Definition number (Num : ringType) (A : 'M[Num]_1) : Num := A 0 0.

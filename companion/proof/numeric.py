@@ -40,7 +40,7 @@ def _value(e, world):
         case f.Const():
             return _constant(e.value, world)
         case f.Sym():
-            return world.draw(e)
+            return world.draw(e, lambda: value(e.mean, world))
         case f.Let():
             return value(e.definition, world)
         case f.Eye():

@@ -30,7 +30,8 @@ PRIOR = (1, 10)  # of a Bernoulli probability t
 )
 def t2():
     """Two different quantities fit the description and average to EIG; the entropy drop
-    is negative for a label that leaves the parameters less certain.
+    may be negative, and its sign depends on the coordinates of the parameters, which
+    neither the divergence nor EIG do.
     """
     surprise = Average(W, LABEL, "gain")
     left = Average(W, LABEL, "entropy")

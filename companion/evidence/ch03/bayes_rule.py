@@ -7,7 +7,7 @@ import sympy
 from companion.evidence.ch03.logistic import gradient_at, logistic, posterior_at
 from companion.evidence.draws import after, changed, gap
 from companion.evidence.generic import EachEntry, S, T, density, entry, slope
-from companion.evidence.ledger import CORRECTED, claim, evidence
+from companion.evidence.ledger import HOLDS, claim, evidence
 from companion.evidence.notation import same
 from companion.proof import Check, Mutant
 
@@ -16,14 +16,10 @@ DIGITS = 1e-8  # of derivatives by differences
 
 @claim(
     "T11",
-    CORRECTED,
+    HOLDS,
     "thm-hessian-bayes eq-laplace-bayes eq-laplace-posterior-precision",
 )
 def t11():
-    r"""$\HofHessian{\wstar}$ is the posterior precision in one line and
-    $\HofHessian{\w}$ the prior's Hessian in the next; the first is
-    $P=\HofHessian{\wstar\given\D}$.
-    """
     likelihood, prior = density("L", S, T), density("q", S, T)
     posterior = likelihood * prior / sympy.Symbol("Z", positive=True)
     x, y, w, ridge = two_points()

@@ -31,7 +31,8 @@ LOG_2_PI = Let(r"\log(2\pi)", Const(sympy.log(2 * sympy.pi)))
 )
 def t10():
     """The dots are the Newton step, which vanishes only at a mode; the precision has to
-    be positive definite, as GGN plus prior is and a network's Hessian is not.
+    be positive definite, as GGN plus prior is everywhere and a network's Hessian need
+    not be away from a mode.
     """
     entropy, quadratic, newton, shrinking, network = (
         "logistic regression: GaussianPosterior.entropy equals SciPy's entropy",

@@ -7,6 +7,7 @@ import functools
 
 import mpmath
 import numpy as np
+import sympy
 import torch
 from scipy.stats import norm
 
@@ -35,7 +36,6 @@ def t19():
     after = P + curvature
     small = HALF * logdet(Eye(C) + LAMBDA * J * P.I * J.T)
     one, zero, mean, laplace = coin_values()
-    leading = (1 / K - 1 / N) / 2 + REST(K) - REST(N)
     steps = [
         *chain(
             Let(IG, HALF * logdet(after) - HALF * logdet(P)),
@@ -87,15 +87,17 @@ def t19():
             tex=(r"\tfrac12\log\big(1+FP^{-1}\big)", r"\tfrac12\log\tfrac43"),
         ),
         Calculus(
-            gain_after(K, N),
+            left_over(lambda k, n: (1 / k - 1 / n) / 2),
             "=",
-            leading,
-            r"after $n$ labels, $k$ of them 1: digamma is $\psi(t)=\log t-\tfrac1{2t}"
-            r"+O(t^{-2})$. That is $\tfrac{n-k}k$ times the approximation "
-            r"$\tfrac12\log(1+\tfrac1n)$, *however many labels*",
+            (1 - 1 / SHARE**2) / 12,
+            r"after $n$ labels, a share $\pi=k/n$ of them 1, by digamma's series. "
+            r"So the gain is $\tfrac12(\tfrac1k-\tfrac1n)+O(n^{-2})$, which is "
+            r"$\tfrac{1-\pi}\pi$ times the approximation $\tfrac12\log(1+\tfrac1n)$, "
+            "*however many labels*",
             tex=(
-                r"\mathrm{IG}(1)",
-                r"\tfrac12\big(\tfrac1k-\tfrac1n\big)+O\big(n^{-2}\big)",
+                r"\lim_{n\to\infty}n^2\big(\mathrm{IG}(1)"
+                r"-\tfrac12(\tfrac1k-\tfrac1n)\big)",
+                r"\tfrac1{12}\big(1-\pi^{-2}\big)",
             ),
         ),
     ]
@@ -115,7 +117,7 @@ def t19():
         Check(coin, coin_gains, coin_gap, TIGHT),
         Mutant("the approximation for the exact value", 4, laplace),
         Mutant("equal weights", 5, (one + zero) / 2),
-        Mutant("as the approximation has it", 7, leading - (1 / K - 2 / N) / 2),
+        Mutant("no remainder", 7, sympy.Integer(0)),
         Mutant("dropped ½", glm, doubled(information.ig)),
         Mutant("prior forgotten", glm, flat_prior),
         Mutant("the labels exchanged", exact, lambda *a: exact_gains(*a)[::-1]),

@@ -15,7 +15,7 @@ from companion.evidence.draws import TIGHT, dense, gap, network, outputs, worst
 from companion.evidence.generic import EachEntry, entry
 from companion.evidence.generic import S as Z_I
 from companion.evidence.generic import T as Z_J
-from companion.evidence.ledger import CONDITIONS, claim, evidence
+from companion.evidence.ledger import HOLDS, claim, evidence
 from companion.evidence.notation import HESSIAN, JAC, LAMBDA, ONE, C, same
 from companion.proof import *
 from companion.proof.calculus import at_zero_of
@@ -68,11 +68,8 @@ TWICE = Given(CENTRED.T * PI * CENTRED - ONES.T * PI * ONES * CURVATURE, Zero(C,
 BEND = bend(along(LINE * JAC * V + HALF * LINE * LINE * Q))
 
 
-@claim("T16", CONDITIONS, "thm-family-fim eq-family-fim")
+@claim("T16", HOLDS, "thm-family-fim eq-family-fim")
 def t16():
-    r"""The $\nabla_{\w}f$ of the display is the $\numclasses\times D$ Jacobian, and the
-    outputs have to be natural parameters: a mean or a standard deviation is not.
-    """
     left, right = chain_rule()
     curved, factored = natural_density()
     steps = [

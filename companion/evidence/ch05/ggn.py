@@ -31,9 +31,8 @@ GGN = Let(r"\mathrm{GGN}", JAC.T * LAMBDA * JAC)
 
 @claim("T20", CONDITIONS, "thm-family-ggn eq-family-ggn eq-family-other")
 def t20():
-    """GGN and Fisher information are one matrix only if the outputs are natural
-    parameters; more stable because it cannot fail to be a precision, not because it is
-    cheaper.
+    """GGN and Fisher information are one matrix where the outputs are natural
+    parameters, or affine in them; more stable because it cannot fail to be a precision.
     """
     fim, link_form = log_sd_link()
     ridge = scalar(r"\lambda")

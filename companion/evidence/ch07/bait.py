@@ -189,7 +189,9 @@ def t29():
 
 @claim("T49", CORRECTED, "thm-not-submodular eq-epig-rise")
 def t49():
-    """Greedy has no 1 - 1/e guarantee here, and lazy greedy may err."""
+    """Greedy has no 1 - 1/e guarantee here, a weaker one for BAIT's trace; and lazy
+    greedy may err.
+    """
     eval_root = Sym("L", "m", "D")
     inner = (Eye("m") + eval_root * P.I * eval_root.T).I
     lost = eval_root * P.I * R.T

@@ -34,7 +34,7 @@ SIMILAR = Let(r"\tfrac12(\mathbf 1\mathbf 1^\top+U U^\top)", GRAM)
 @claim("T33", CORRECTED, "thm-sim-span eq-sim-span")
 def t33():
     """Neither maximises log det S: BADGE samples by distances to points, SIMILAR
-    normalises the gradients and adds 1 to the diagonal.
+    normalises the gradients, or features, and adds λ to the diagonal.
     """
     chosen = Sym("B", "n", "n+m")
     g, w = Sym("g", "n+m"), Sym("w", "n")

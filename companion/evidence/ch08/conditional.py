@@ -24,7 +24,7 @@ F_A, F_E = Let("F_A", R_A.T * R_A), Let("F_E", R_E.T * R_E)
 
 
 def stack(name, *parts):
-    """f(name) = log det(λ I + S) of several sets in one, and the rules for it."""
+    """ℓ(name) = log det(λ I + S) of several sets in one, and the rules for it."""
     size = "+".join(p.rows for p in parts)
     rows = rows_of(f"R_{{{name}}}", *parts)
     fisher = parts[0].T * parts[0]
@@ -37,7 +37,7 @@ def stack(name, *parts):
         Sylvester(rows, rows.T / LAM),
         Scaled(LAM, large),
     )
-    return Let(f"f({name})", logdet(LAM * Eye(size) + rows * rows.T)), rules
+    return Let(rf"\ell({name})", logdet(LAM * Eye(size) + rows * rows.T)), rules
 
 
 @claim("T35", CONDITIONS, "thm-sim-conditional eq-sim-conditional")
@@ -71,7 +71,7 @@ def t35():
             logdet(whole) - logdet(t),
             eq(
                 logdet(conditional),
-                r"$f(A,T)-f(T)$ is LogDetCG: Schur complement",
+                r"$\ell(A,T)-\ell(T)$ is LogDetCG: Schur complement",
                 alike,
                 *block_rules,
             ),

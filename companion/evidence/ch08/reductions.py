@@ -40,8 +40,9 @@ def gain(precision):
 
 @claim("T36", CONDITIONS, "thm-sim-one eq-sim-one")
 def t36():
-    """True of what they score, not of how they choose: k-means++, Core-Set and LCMD
-    steps, Frank-Wolfe and the cosine normalisation come from no such f.
+    """True of the log-determinants that they score, not of how they choose: k-means++,
+    Core-Set and LCMD steps come from no such f, nor do PRISM's facility location and
+    graph cut.
     """
     p_t = Let("P_T", P + F_T)
     (own, own_rules), (after, after_rules) = gain(P), gain(P + F_E)

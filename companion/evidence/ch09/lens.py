@@ -117,9 +117,9 @@ def label_entropy(log_probs):
 # --- T47 -------------------------------------------------------------------------
 
 
-@claim("T47", HOLDS, "thm-lens-batch eq-lens-batch")
+@claim("T47", HOLDS, "thm-lens-batch eq-lens-batch eq-lens-submodular")
 def t47():
-    taken, three = r"\Y_{\mathcal B}", (Y_1, Y_2, Y_3)
+    taken, three, other = r"\Y_{\mathcal B}", (Y_1, Y_2, Y_3), r"\Y'"
     singles = MI(W, Y_1) + MI(W, Y_2) + MI(W, Y_3)
     steps = [
         *chain(
@@ -144,6 +144,21 @@ def t47():
             "if they are independent",
             Independent(Y_1, Y_2, W),
             Independent((Y_1, Y_2), Y_3, W),
+        ),
+        *chain(
+            MI(W, Y, given=taken) - MI(W, Y, given=(taken, other)),
+            eq(
+                MI(Y, other, given=taken),
+                r"submodular: a label $\Y'$ more in the batch takes from the gain of "
+                r"$\Y$ what the two have in common",
+                Independent(Y, (taken, other), W),
+                Independent(Y, taken, W),
+            ),
+            ge(
+                ZERO,
+                "which is none or more",
+                Informations(((1, MI(Y, other, given=taken)),)),
+            ),
         ),
     ]
 
@@ -183,17 +198,35 @@ def t47():
         joint, total = function(np.log(pairs))
         return gap(joint, total)
 
-    brute, excess, equal = (
+    @worst
+    def falling_gains(function, rng):
+        """Rises of a label's gain when another one joins the batch."""
+        for samples, classes, sharpness in ((5, 2, 0.3), (4, 3, 1.0), (6, 2, 5.0)):
+            for _ in range(7):
+                a, b, y = tables(rng, 3, samples, classes, sharpness)
+
+                def gain(*batch, y=y):
+                    with_it, without = (
+                        float(function(np.stack(rows))) for rows in ([*batch, y], batch)
+                    )
+                    return with_it - without
+
+                yield max(0.0, gain(a, b) - gain(a))
+
+    brute, excess, equal, falling = (
         "predictive.batch_bald equals the entropies of the joint table",
         "sum of bald minus batch_bald equals the total correlation",
         "labels of independent parameters: batch_bald equals the sum",
+        "21 random batches: no gain of batch_bald rises when a label joins",
     )
     return evidence(
         steps,
         Check(brute, predictive.batch_bald, joint_tables, TIGHT),
         Check(excess, joint_and_sum, overcount, TIGHT),
         Check(equal, joint_and_sum, independent, TIGHT),
+        Check(falling, predictive.batch_bald, falling_gains, TIGHT),
         Mutant("the batch alone bounds it", 3, MI(W, taken)),
+        Mutant("gains that stay", 5, ZERO),
         Mutant("sum of the singles", brute, lambda p: predictive.bald(p).sum()),
         Mutant("dropped factor", brute, halved(predictive.batch_bald)),
         Mutant("additive BatchBALD", excess, lambda p: (joint_and_sum(p)[1],) * 2),
@@ -202,6 +235,7 @@ def t47():
             equal,
             lambda p: (predictive.bald(p).max(), joint_and_sum(p)[1]),
         ),
+        Mutant("sign", falling, lambda p: -predictive.batch_bald(p)),
     )
 
 

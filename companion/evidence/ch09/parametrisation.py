@@ -22,7 +22,7 @@ from fimlib.posterior import GaussianPosterior
 @claim("T46", CONDITIONS, "thm-lens-parameters eq-lens-parameters")
 def t46():
     r"""$\lambda I$, and with it $\log\det S$, depends on the parametrisation: scale one
-    feature, or one layer of several, and the batch is another.
+    feature, or one layer of several, and the batch may be another.
     """
     b, n, grads = (Sym(name, "D", "D", "invertible") for name in "BNG")
     root = R * b.I
