@@ -15,19 +15,7 @@ from fimlib.selection.top import stochastic_top_k, top_k
 from fimlib.selection.trace_design import bait
 
 __all__ = [
-    "Selection",
-    "badge",
-    "bait",
-    "batch_bald",
-    "frank_wolfe",
-    "greedy_log_det",
-    "k_dpp",
-    "k_means_pp",
-    "lcmd",
-    "log_det_cg",
-    "log_det_cmi",
-    "log_det_mi",
-    "max_dist",
-    "stochastic_top_k",
-    "top_k",
-]
+    "Selection", "badge", "bait", "batch_bald", "frank_wolfe", "greedy_log_det",
+    "k_dpp", "k_means_pp", "lcmd", "log_det_cg", "log_det_cmi", "log_det_mi",
+    "max_dist", "stochastic_top_k", "top_k",
+]  # fmt: skip

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from numpy.typing import ArrayLike
+from torch import Generator, Tensor
 
 from fimlib._checks import as_tensor, symmetric
 from fimlib.fisher.roots import FisherRoots
@@ -22,26 +23,28 @@ _NOISE = 1e-28
 
 
 def k_dpp(
-    items: Any,
-    batch_size: int,
-    generator: torch.Generator | None = None,
+    items: ArrayLike | FisherRoots, batch_size: int, generator: Generator | None = None,
     is_kernel: bool | None = None,
-) -> Selection:
-    """A batch drawn with p(B) proportional to det S_B, exactly, as a `Selection`.
+) -> Selection:  # fmt: skip
+    """Return `batch_size` items drawn with p(B) proportional to det S_B, exactly.
 
     items: gradients or features (M, D) or Fisher roots of rank 1, for which S is their
     similarity matrix R R^T; or S itself (M, M), with `is_kernel=True`. Works in the
     smaller of M and D; no index comes twice. `gains` are the increments of log det S_B
-    in the order drawn, in nats: they sum to log det S_B, without a 1/2.
-
-    Raises ValueError for a batch above the numerical rank (past which every det S_B is
-    zero), roots of a higher rank, an S that is not positive semi-definite, and a square
-    symmetric array without `is_kernel`, which may be meant either way. Source: Kulesza
+    in the order drawn, in nats: they sum to log det S_B, without a 1/2. Source: Kulesza
     & Taskar 2012, arXiv:1207.6083, section 5.2 (k-DPPs: 2011).
+
+    Raises:
+        ValueError: a batch above the numerical rank (past which every det S_B is zero),
+            roots of a higher rank, an S that is not positive semi-definite, a square
+            symmetric array without `is_kernel`, which may be meant either way.
+
+    >>> k_dpp([[2.0, 0.0], [0.0, 0.0], [0.0, 2.0]], 2).gains
+    tensor([1.3863, 1.3863], dtype=torch.float64)
     """
-    items = _checked(items, is_kernel)
-    batch_size = checked_batch_size(batch_size, len(items), "items")
-    vectors, singular = _decomposition(items)
+    kernel = _checked(items, is_kernel)
+    batch_size = checked_batch_size(batch_size, len(kernel), "items")
+    vectors, singular = _decomposition(kernel)
     if batch_size > len(singular):
         raise ValueError(
             f"batch_size must be at most the numerical rank {len(singular)} of the "
@@ -65,9 +68,8 @@ def _checked(items: Any, is_kernel: bool | None) -> Any:
         square = is_kernel is None and len(items) == items.shape[1]
         if square and torch.allclose(items, items.mT, rtol=1e-8):
             raise ValueError(
-                f"items of shape {tuple(items.shape)} are symmetric: pass "
-                "is_kernel=True for a similarity matrix, or is_kernel=False for "
-                "features"
+                f"items of shape {tuple(items.shape)} are symmetric: pass is_kernel="
+                "True for a similarity matrix, or is_kernel=False for features"
             )
         items = FisherRoots.from_dense(items)
     if items.rank != 1:
@@ -97,9 +99,9 @@ def _decomposition(items: Any) -> tuple[Tensor, Tensor]:
 
 
 def _choose_eigenvectors(
-    log_values: Tensor, count: int, generator: torch.Generator | None
+    log_values: Tensor, count: int, generator: Generator | None
 ) -> list[int]:
-    """Indices of `count` eigenvectors, with p proportional to the eigenvalues' product.
+    """Return `count` eigenvectors, with p proportional to their eigenvalues' product.
 
     The elementary symmetric polynomials e_l of the first j eigenvalues are kept as
     logs: no spectrum overflows, and all their terms are positive.
@@ -112,20 +114,20 @@ def _choose_eigenvectors(
     for j in range(size):
         table[j + 1, 1:] = torch.logaddexp(table[j, 1:], log_values[j] + table[j, :-1])
     draws = _uniform(size, generator)
-    chosen, left = [], count
+    chosen: list[int] = []
     for j in reversed(range(size)):
+        left = count - len(chosen)
         if not left:
             break
         # An eigenvalue that is needed to reach `count` has probability 1 here.
         log_share = log_values[j] + table[j, left - 1] - table[j + 1, left]
         if draws[j] < log_share.exp():
             chosen.append(j)
-            left -= 1
     return chosen
 
 
-def _sample_projection(vectors: Tensor, generator: torch.Generator | None) -> Tensor:
-    """A draw of k items from the DPP of the projection V V^T, V (M, k) orthonormal.
+def _sample_projection(vectors: Tensor, generator: Generator | None) -> Tensor:
+    """Return k items drawn from the DPP of the projection V V^T, V (M, k) orthonormal.
 
     Each item is drawn by its squared length beyond the span of those before it, which
     is then taken out of all rows.
@@ -148,7 +150,7 @@ def _sample_projection(vectors: Tensor, generator: torch.Generator | None) -> Te
     return torch.tensor(indices, device=vectors.device)
 
 
-def _uniform(count: int, generator: torch.Generator | None) -> Tensor:
+def _uniform(count: int, generator: Generator | None) -> Tensor:
     device = "cpu" if generator is None else generator.device
     draws = torch.rand(count, generator=generator, dtype=torch.float64, device=device)
     return draws.cpu()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 from fimlib._checks import as_tensor
 from fimlib.families import Categorical
@@ -13,28 +13,26 @@ from fimlib.selection.result import Selection, checked_batch_size
 
 
 def badge(
-    features: Any,
-    logits: Any,
-    batch_size: int,
-    generator: torch.Generator | None = None,
-    dtype: torch.dtype = torch.float64,
-) -> Selection:
-    """A batch by BADGE (Ash et al. 2020, arXiv:1906.03671, algorithm 1).
+    features: ArrayLike, logits: ArrayLike, batch_size: int,
+    generator: torch.Generator | None = None, dtype: torch.dtype = torch.float64,
+) -> Selection:  # fmt: skip
+    """Return `batch_size` examples by BADGE (arXiv:1906.03671, algorithm 1).
 
-    features: (M, d), the last layer's inputs; logits: (M, C). The embedding of an
-    example is the gradient (p - e_y) (x) phi of its loss by the last layer's weights,
-    without bias, at the most probable label y. The first choice is the longest
-    embedding (the lowest index of several), the others follow by D^2 sampling. The
-    embeddings are never formed: their inner products are those of p - e_y times those
-    of phi. gains, rules for ties and duplicates, `notes`: as in `k_means_pp`.
+    Of a last layer with inputs phi, the features (M, d), and logits (M, C): an example
+    is embedded as the gradient (p - e_y) (x) phi of its loss by the weights, without
+    bias, at the most probable label y. The longest embedding is first (the lowest index
+    of several), the others follow by D^2 sampling. No embedding is formed: their inner
+    products are those of p - e_y times those of phi. `generator`, `dtype`, gains, ties
+    and `notes` as in `k_means_pp`. ValueErrors: wrong shapes, values that are not
+    finite, less than two classes, a batch_size outside 1..M.
 
-    Raises ValueError for wrong shapes, non-finite values, less than two classes and a
-    batch_size outside 1..M.
+    >>> badge([[1.0], [1.0], [3.0]], [[9.0, 0.0], [0.0, 0.0], [0.0, 0.0]], 1).gains
+    tensor([4.5000], dtype=torch.float64)
     """
-    features = as_tensor(features, "features", ("M", "d"), dtype)
-    checked_batch_size(batch_size, len(features), "features")
-    logits = as_tensor(logits, "logits", (len(features), "C"))
+    phi: Tensor = as_tensor(features, "features", ("M", "d"), dtype)
+    checked_batch_size(batch_size, len(phi), "features")
+    outputs: Tensor = as_tensor(logits, "logits", (len(phi), "C"))
     family = Categorical()
-    residuals = family.output_gradient(logits, family.mode(logits)).to(features)
-    points = checked(Points(features, residuals), "features")
+    residuals = family.output_gradient(outputs, family.mode(outputs)).to(phi)
+    points = checked(Points(phi, residuals), "features")
     return d2_sampling(points, batch_size, generator=generator)
