@@ -5,8 +5,6 @@ example is kept as columns: of D numbers each, which rows of the pool meet in a 
 or, where D is too large for that, of M r numbers, its products with all those rows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -140,10 +138,6 @@ class Columns:
         self.space[:, self.count : self.count + len(gram)] = new
         self.count += len(gram)
         return new
-
-    def products(self, indices: Tensor | None, since: int) -> Tensor:
-        """R_i W (m, r, n) of these examples, or of all, from column `since` on."""
-        return self.pool.product(indices, self.space[:, since : self.count])
 
 
 def trace(grams: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Batches that are spread out: k-means++, farthest first, largest clusters.
+"""Batches that are spread out: k-means++, BADGE, farthest first, largest clusters.
 
 All of them look at the squared distance of each example to the nearest centre, which
 is a chosen example or one of the training examples. Such a distance is to a point; the
@@ -12,12 +12,14 @@ from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor
+from torch import Generator, Tensor
 
 from fimlib._checks import as_tensor, check_choice
+from fimlib.families import Categorical
 from fimlib.fisher.roots import FisherRoots, chunk_step
 from fimlib.selection.result import FEW, Selection, checked_batch_size, completed
 
+Features = ArrayLike | FisherRoots
 # Values this close, relatively, count as tied: the lowest index is taken.
 _TIE = 1e-12
 _APART = FEW.format("lie apart from the centres")
@@ -87,10 +89,8 @@ class Points:
 
 
 def _apart(a: Any, b: Any) -> Tensor:
-    """Return squared distances (n,) of pairs by differences of their factors, exactly.
-
-    With means n of the r, m of the phi: g_a - g_b = (r - s) (x) m + n (x) (phi - psi).
-    """
+    """Squared distances (n,) of pairs, exactly, by differences of their factors."""
+    # With means n of r, m of phi: g_a - g_b = (r - s) (x) m + n (x) (phi - psi).
     change = a.features - b.features
     if a.outer is None:
         return change.square().sum(1)
@@ -183,20 +183,19 @@ class Nearest:
 
 
 def k_means_pp(
-    features: ArrayLike | FisherRoots, batch_size: int, first: str = "norm",
-    train_features: ArrayLike | FisherRoots | None = None,
-    generator: torch.Generator | None = None, dtype: torch.dtype = torch.float64,
+    features: Features, batch_size: int, first: str = "norm",
+    train_features: Features | None = None, generator: Generator | None = None,
+    dtype: torch.dtype = torch.float64,
 ) -> Selection:  # fmt: skip
     """Return `batch_size` examples by D^2 sampling (Arthur & Vassilvitskii 2007).
 
     Of features (M, d), or Fisher roots of rank 1, one is drawn with probability
-    proportional to its squared distance to the nearest centre: those chosen and, if
-    given, train_features (N, d). Without these the first is the one of largest norm,
-    or any for `first="uniform"`. gains: the squared distance when chosen (of the first:
-    its squared norm), in the features' unit squared; `dtype` computes them. No index
-    comes twice; once all are at distance 0, the lowest indices follow, and `notes` says
-    so. ValueErrors: wrong shapes, values that are not finite, norms that overflow,
-    roots of a higher rank, a batch_size outside 1..M.
+    proportional to its squared distance, which is its gain, to the nearest centre:
+    those chosen and, if given, train_features (N, d). Without these the first is the
+    one of largest norm, or any for `first="uniform"`, and its gain the squared norm.
+    Once all are at distance 0, the lowest indices follow, and `notes` says so.
+    ValueErrors: wrong shapes, values not finite, norms that overflow `dtype`, roots of
+    a higher rank, a batch_size outside 1..M.
 
     >>> k_means_pp([[0.0, 1.0], [0.0, 3.0], [0.0, 3.0]], 2).gains.tolist()
     [9.0, 4.0]
@@ -207,16 +206,13 @@ def k_means_pp(
 
 
 def max_dist(
-    features: ArrayLike | FisherRoots, batch_size: int,
-    train_features: ArrayLike | FisherRoots | None = None,
+    features: Features, batch_size: int, train_features: Features | None = None,
     dtype: torch.dtype = torch.float64,
 ) -> Selection:  # fmt: skip
     """Return `batch_size` examples by farthest first, Core-Set (Sener & Savarese 2018).
 
-    Greedy k-centre: of features (M, d), each choice is the farthest from all centres,
-    those chosen and, if given, train_features (N, d), without which the first is the
-    one of largest norm. Ties go to the lowest index. Arguments, gains and errors as in
-    `k_means_pp`.
+    Greedy k-centre by features (M, d) and centres train_features (N, d); ties go to the
+    lowest index, and arguments, gains and errors are those of `k_means_pp`.
 
     >>> max_dist([[0.0], [1.0], [3.0]], 3).indices.tolist()
     [2, 0, 1]
@@ -225,21 +221,43 @@ def max_dist(
 
 
 def lcmd(
-    features: ArrayLike | FisherRoots, batch_size: int,
-    train_features: ArrayLike | FisherRoots | None = None,
+    features: Features, batch_size: int, train_features: Features | None = None,
     dtype: torch.dtype = torch.float64,
 ) -> Selection:  # fmt: skip
     """Return `batch_size` examples by largest cluster maximum distance.
 
-    Of features (M, d), each belongs to its nearest centre, chosen or one of
-    train_features (N, d). Of the cluster whose squared distances have the largest sum,
-    the farthest is chosen, and is a centre then (Holzmueller et al. 2023,
-    arXiv:2203.09410, section 4). Arguments, gains and errors as in `max_dist`.
+    Of features (M, d), each belongs to its nearest centre, as in `max_dist`. Of the
+    cluster with the largest sum of squared distances, the farthest is chosen, and is a
+    centre then (arXiv:2203.09410, section 4).
 
     >>> lcmd([[9.0], [9.5], [9.5], [0.0], [5.0]], 2, [[9.2], [1.0]]).indices.tolist()
     [4, 3]
     """
     return _farthest(features, batch_size, train_features, dtype, _in_largest_cluster)
+
+
+def badge(
+    features: ArrayLike, logits: ArrayLike, batch_size: int,
+    generator: Generator | None = None, dtype: torch.dtype = torch.float64,
+) -> Selection:  # fmt: skip
+    """Return `batch_size` examples by BADGE (arXiv:1906.03671, algorithm 1).
+
+    An example of features phi (M, d), a last layer's inputs, and logits (M, C) is
+    embedded as its loss's gradient (p - e_y) (x) phi by the weights, without bias, at
+    the most probable label y. The longest is first, the others follow by D^2 sampling
+    from inner products of the factors alone. Gains, ties, `notes` and errors as in
+    `k_means_pp`, and a ValueError for less than two classes.
+
+    >>> badge([[1.0], [1.0], [3.0]], [[9.0, 0.0], [0.0, 0.0], [0.0, 0.0]], 1).gains
+    tensor([4.5000], dtype=torch.float64)
+    """
+    phi: Tensor = as_tensor(features, "features", ("M", "d"), dtype)
+    checked_batch_size(batch_size, len(phi), "features")
+    outputs: Tensor = as_tensor(logits, "logits", (len(phi), "C"))
+    family = Categorical()
+    residuals = family.output_gradient(outputs, family.mode(outputs)).to(phi)
+    points = checked(Points(phi, residuals), "features")
+    return d2_sampling(points, batch_size, generator=generator)
 
 
 def _in_largest_cluster(nearest: Nearest) -> Tensor:
@@ -266,13 +284,13 @@ def _both(
 
 def d2_sampling(
     points: Points, batch_size: int, first: str = "norm", train: Points | None = None,
-    generator: torch.Generator | None = None,
+    generator: Generator | None = None,
 ) -> Selection:  # fmt: skip
     """Return `k_means_pp` of points.
 
-    Examples are drawn by a bound u of their squared distance s, and one is accepted
-    with probability s / u. The first that is refused brings all bounds up to date, so
-    that the next draw is by s itself: the mixture is exactly proportional to s.
+    Drawn by a bound u of the squared distance s, an example is accepted with
+    probability s / u. The first that is refused brings all bounds up to date, so that
+    the next draw is by s itself: the mixture is exactly proportional to s.
     """
     batch_size = checked_batch_size(batch_size, len(points))
     like: dict = {"device": points.features.device, "generator": generator}
@@ -297,11 +315,7 @@ def _farthest(
     features: Any, batch_size: int, train_features: Any, dtype: torch.dtype,
     values: Callable[[Nearest], Tensor],
 ) -> Selection:  # fmt: skip
-    """Return the greedy choice of the largest of `values(nearest)`, maybe bounds.
-
-    The largest bound that is up to date is the largest distance: the others can only
-    fall. Where it is not, all are brought up to date.
-    """
+    # The largest bound that is up to date is the largest: others can only fall.
     points, train = _both(features, train_features, dtype)
     batch_size = checked_batch_size(batch_size, len(points))
 

@@ -1,10 +1,7 @@
 """k-DPP sampling: batches with p(B) proportional to det S_B (T33).
 
-BADGE's motivation: a k-DPP samples where greedy log det maximises, and k-means++
-sampling only resembles it.
+A k-DPP samples where greedy log det maximises; k-means++ sampling only resembles it.
 """
-
-from __future__ import annotations
 
 from typing import Any
 
@@ -68,8 +65,9 @@ def _checked(items: Any, is_kernel: bool | None) -> Any:
         square = is_kernel is None and len(items) == items.shape[1]
         if square and torch.allclose(items, items.mT, rtol=1e-8):
             raise ValueError(
-                f"items of shape {tuple(items.shape)} are symmetric: pass is_kernel="
-                "True for a similarity matrix, or is_kernel=False for features"
+                f"items of shape {tuple(items.shape)} are symmetric: pass "
+                "is_kernel=True for a similarity matrix, or is_kernel=False for "
+                "features"
             )
         items = FisherRoots.from_dense(items)
     if items.rank != 1:
@@ -101,14 +99,11 @@ def _decomposition(items: Any) -> tuple[Tensor, Tensor]:
 def _choose_eigenvectors(
     log_values: Tensor, count: int, generator: Generator | None
 ) -> list[int]:
-    """Return `count` eigenvectors, with p proportional to their eigenvalues' product.
-
-    The elementary symmetric polynomials e_l of the first j eigenvalues are kept as
-    logs: no spectrum overflows, and all their terms are positive.
-    """
+    """`count` eigenvectors, with p proportional to the product of their eigenvalues."""
     log_values = log_values.cpu()
     size = len(log_values)
-    # Row j holds log e_0 .. log e_count of the first j eigenvalues.
+    # Row j holds the logs of the elementary symmetric polynomials e_0 .. e_count of the
+    # first j eigenvalues: no spectrum overflows, and all their terms are positive.
     table = torch.full((size + 1, count + 1), -torch.inf, dtype=torch.float64)
     table[:, 0] = 0.0
     for j in range(size):
@@ -127,12 +122,10 @@ def _choose_eigenvectors(
 
 
 def _sample_projection(vectors: Tensor, generator: Generator | None) -> Tensor:
-    """Return k items drawn from the DPP of the projection V V^T, V (M, k) orthonormal.
-
-    Each item is drawn by its squared length beyond the span of those before it, which
-    is then taken out of all rows.
-    """
-    rest = vectors.clone()
+    """A draw of k items from the DPP of the projection V V^T, V (M, k) orthonormal."""
+    # What is left of all rows beyond the span of the items before, by whose squared
+    # length each is drawn.
+    rest = vectors
     indices: list[int] = []
     for _ in range(vectors.shape[1]):
         squares = rest.square().sum(1)

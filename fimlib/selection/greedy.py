@@ -1,7 +1,5 @@
 """Greedy batches of the joint expected information gain, lazily (T25)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -39,20 +37,16 @@ def greedy_log_det(
     """Return the greedy batch for 1/2 log det(I + sum_i F_i P^{-1}), its EIG (T25).
 
     Of Fisher roots R_i (M, r, D) under `post`, each of `batch_size` steps takes the one
-    that adds most. Gains are in nats and sum to the `batch_eig` of the batch, which is
-    at least 1 - 1/e of the best one's. A gain only falls as the batch grows: with
-    `lazy` an old one bounds it, and few are computed anew, with the same result (Minoux
-    1978). Equal gains, up to rounding, go to the lowest index; nothing is taken twice.
-    An example without a gradient gains exactly 0. Where no other is left, or P too
+    that adds most. Gains are in nats and sum to the `batch_eig`, at least 1 - 1/e of
+    the best batch's. With `lazy` an old gain bounds the new one, and few are computed
+    anew, with the same result (Minoux 1978). Equal gains, up to rounding, go to the
+    lowest index; no gradient gains exactly 0. Where no other is left, or P too
     ill-conditioned to tell, the rest is taken in order of index with gain 0, and
     `notes` says so; an `AccuracyWarning` comes where rounding exceeds 1e-6 of a gain.
-
-    With `FisherRoots.from_dense(features)` and an isotropic posterior this is greedy
-    D-optimal design. Roots of a network or loader that are too large to hold are
-    computed anew in each step. It is a pivoted Cholesky factorisation (Chen et al.
-    2018, arXiv:1709.05135) by products with the roots: no M x M matrix is formed.
-    ValueErrors: no roots, an empty pool, a posterior of another size, a batch larger
-    than the pool.
+    Features by `FisherRoots.from_dense` and an isotropic posterior make it D-optimal
+    design, a pivoted Cholesky factorisation (arXiv:1709.05135) by products with roots,
+    which are computed anew in each step where they are too large to hold. ValueErrors:
+    no roots, an empty pool, a posterior of another size, a batch above the pool.
 
     >>> pool = FisherRoots.from_dense([[2.0, 0.0], [1.9, 0.0], [0.0, 1.0]])
     >>> greedy_log_det(pool, GaussianPosterior.isotropic(2, 1.0), 2).indices.tolist()
@@ -68,7 +62,7 @@ def greedy_log_det(
     )
 
 
-def greedily(start: Callable[[list[int]], Candidates], batch_size: int) -> Selection:
+def greedily(start: Callable[[list[int]], Any], batch_size: int) -> Selection:
     """Return the batch of the best examples one by one, each given those before it.
 
     start(chosen) makes the state after these examples from scratch: at first, and
@@ -116,14 +110,6 @@ class Candidates:
         self.gains = torch.zeros_like(size)
         # Columns by which the Gram blocks are smaller than at first.
         self.count = 0
-
-    def best(self) -> int:
-        """The example of the largest gain, the first of those that tie."""
-        raise NotImplementedError
-
-    def add(self, index: int) -> None:
-        """Take an example whose gain is up to date."""
-        raise NotImplementedError
 
     def rounding(self, index: Any) -> Tensor:
         """Rounding in the gain of an example, in nats."""
@@ -205,11 +191,10 @@ class Gains(Candidates):
         return indices[self.seen[indices] < self.count]
 
     def _refresh(self, indices: Tensor | None) -> None:
-        """Bring the Gram blocks and gains of these examples, or of all, up to date."""
         some = ... if indices is None else indices
         seen, count = self.seen[some], self.count
         since = int(seen.min())
-        rows = self.columns.products(indices, since)
+        rows = self.pool.product(indices, self.columns.space[:, since:count])
         if indices is not None:
             steps = torch.arange(since, count, device=seen.device)
             rows.masked_fill_((steps < seen[:, None])[:, None, :], 0.0)

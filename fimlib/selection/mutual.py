@@ -6,8 +6,6 @@ gains carry the 1/2 of an information, so that the functions' values are twice t
 sum. eta and nu multiply the covariances between the pool and the other examples.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -35,14 +33,12 @@ def log_det_mi(
 ) -> Selection:  # fmt: skip
     """Return the greedy batch for the JEPIG of all evaluation examples together (T34).
 
-    Of roots (M, r, D) with eval_roots (E, r', D) under `post`, `batch_size` examples.
-    Gains in nats are the increments of 1/2 log det(I + F_A P^{-1}) - 1/2 log det(I +
-    F_A (P + F_E)^{-1}), half of LogDetMI. It is not submodular (T49): every gain is
-    computed in every step, and (1 - 1/e) does not hold. eta other than 1 multiplies
-    the covariances between pool and evaluation examples; above 1 they may belong to no
-    joint distribution. Ties, zero gains, notes and large roots as in `greedy_log_det`.
-    ValueErrors as there, for an empty evaluation set, and where eta makes the joint
-    kernel indefinite, with an eta that does not.
+    Of roots (M, r, D) with eval_roots (E, r', D) under `post`, `batch_size` examples by
+    the increments, in nats, of 1/2 log det(I + F_A P^{-1}) - 1/2 log det(I +
+    F_A (P + F_E)^{-1}), half of LogDetMI. Not submodular (T49): every step computes
+    every gain, and (1 - 1/e) does not hold. Above eta = 1 there may be no joint
+    distribution. Ties, zeros, notes and ValueErrors as in `greedy_log_det`; one where
+    eta makes the joint kernel indefinite names an eta that does not.
 
     >>> pool = FisherRoots.from_dense([[2.0, 0.0], [0.0, 1.0]])
     >>> post, asked = GaussianPosterior.isotropic(2, 1.0), pool[[1]]
@@ -72,11 +68,10 @@ def log_det_cg(
     """Return the greedy batch for the joint EIG given the private examples T (T35).
 
     Of roots (M, r, D) given private_roots (T, r', D) under `post`, `batch_size`
-    examples. Gains in nats are the increments of 1/2 log det(I + F_A (P + F_T)^{-1});
-    LogDetCG is twice that and, where its kernel is lambda I + S, K log lambda. nu other
-    than 1 multiplies the covariances between the pool and T; above 1 gains may be
-    negative. Submodular, and lazy, like `greedy_log_det`; its errors, and where nu
-    makes the joint kernel indefinite, with a nu that does not.
+    examples by the increments, in nats, of 1/2 log det(I + F_A (P + F_T)^{-1});
+    LogDetCG is twice that and, where its kernel is lambda I + S, K log lambda. Above
+    nu = 1 gains may be negative. Submodular and lazy, with the errors of
+    `greedy_log_det`; one where nu makes the kernel indefinite names a nu that does not.
 
     >>> pool = FisherRoots.from_dense([[2.0, 0.0], [0.0, 1.0]])
     >>> log_det_cg(pool, pool[[0]], GaussianPosterior.isotropic(2, 1.0), 1).gains
@@ -101,11 +96,9 @@ def log_det_cmi(
 ) -> Selection:  # fmt: skip
     """Return the greedy batch for the JEPIG in nats given private examples T (T35).
 
-    `log_det_mi` of roots (M, r, D), eval_roots (E, r', D), `batch_size` and eta, under
-    `post` and private_roots (T, r'', D), P + F_T; half of LogDetCMI. eta and nu
-    multiply the covariances of the pool with the evaluation and with the private
-    examples; other than 1 they need the rows of both in memory, (E + T) r D numbers.
-    Errors as `log_det_mi`.
+    `log_det_mi` of roots (M, r, D), eval_roots (E, r', D) and `batch_size` under `post`
+    and private_roots (T, r'', D), P + F_T; half of LogDetCMI. An eta or nu other than 1
+    needs the rows of both in memory, (E + T) r D numbers. Errors as `log_det_mi`.
 
     >>> pool = FisherRoots.from_dense([[2.0, 0.0], [0.0, 1.0]])
     >>> post, asked = GaussianPosterior.isotropic(2, 1.0), pool[[1]]

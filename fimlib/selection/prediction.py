@@ -1,7 +1,5 @@
 """Greedy BatchBALD: a batch of large joint information I[Theta; Y_1, ..., Y_K]."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -31,15 +29,13 @@ def batch_bald(
 ) -> Selection:  # fmt: skip
     """Return `batch_size` examples, each adding most joint information (T47), in nats.
 
-    log_probs: (M, L, C), from the same L samples of theta for each example. The gains
-    add up to the batch's joint information; the first is a BALD. Exact while the labels
-    before have at most max_outcomes joint values C^k; from then on about as many are
-    drawn by `generator` at each step, equally many, at least 2, from each sample of
-    theta. Gains are then estimates (unbiased for each example; the largest of many is
-    optimistic within their error), and `notes` says so. Gains within 1e-11 tie: the
-    lowest index wins. ValueErrors: log_probs as in `fimlib.predictive.bald`, a
-    batch_size outside 1..M, a max_outcomes that is no positive integer. Source: Kirsch
-    et al. 2019, arXiv:1906.08158, algorithm 1.
+    Of log_probs (M, L, C), from the same L samples of theta for each. Exact while the
+    labels before have at most max_outcomes joint values C^k; from then on about as many
+    are drawn by `generator` at each step, equally many, at least 2, from each sample of
+    theta. Gains, whose first is a BALD, are then unbiased estimates (the largest of
+    many is optimistic), and `notes` says so. Of gains within 1e-11 the lowest index
+    wins. ValueErrors as in `fimlib.predictive.bald`, for a batch_size outside 1..M and
+    a max_outcomes below 1. Source: arXiv:1906.08158, algorithm 1.
 
     >>> certain = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[0.5, 0.5], [0.5, 0.5]]])
     >>> batch_bald(certain.log(), 2).gains
@@ -70,11 +66,9 @@ def batch_bald(
 
 
 def _gains_in_reach(table: Any, alone: Tensor, limits: Tensor, outcomes: Any) -> Tensor:
-    """Return gains (M,) of the examples whose limit reaches the best, others -inf.
-
-    I[Theta; Y | labels] = I[Theta; Y] - I[labels; Y], first in float32, which tells
-    most examples apart, and lowers their limits.
-    """
+    """Gains (M,) of the examples whose limit reaches the best gain, others -inf."""
+    # I[Theta; Y | labels] = I[Theta; Y] - I[labels; Y], first in float32, which tells
+    # most examples apart, and lowers their limits.
     gains = torch.full_like(limits, -math.inf)
     plain = torch.get_float32_matmul_precision() == "highest"
     rough = outcomes.to(torch.float32 if plain else torch.float64)

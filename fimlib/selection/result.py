@@ -1,7 +1,5 @@
 """What every method of selection returns, and the checks that they share."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any

@@ -1,29 +1,22 @@
 """Frank-Wolfe: a batch whose weighted sum stands for that of the pool."""
 
-from __future__ import annotations
-
 import torch
-from numpy.typing import ArrayLike
 
-from fimlib.fisher.roots import FisherRoots
-from fimlib.selection.distances import lowest_best, points_of
+from fimlib.selection.distances import Features, lowest_best, points_of
 from fimlib.selection.result import FEW, Selection, checked_batch_size, completed
 
 
 def frank_wolfe(
-    features: ArrayLike | FisherRoots,
-    batch_size: int,
-    dtype: torch.dtype = torch.float64,
+    features: Features, batch_size: int, dtype: torch.dtype = torch.float64
 ) -> Selection:
     """Return `batch_size` of the features g_i (M, d) by ACS-FW (arXiv:1908.02144).
 
-    Features may be Fisher roots of rank 1; `dtype` computes. Their sum is approximated
-    in the polytope of ``s g_i / |g_i|``, ``s = sum |g_j|``: a step chooses the vertex
-    most along what is left, and moves towards it by exact line search (algorithm 1). An
-    example is chosen once, as in bmdal-reg. Ties go to the lowest index; examples with
-    g_i = 0 come last, and once nothing but rounding is left so do the others, by index
-    (`notes` says so). gains: what each step takes off the squared length of what is
-    left. Errors as in `k_means_pp`.
+    Their sum is approximated in the polytope of ``s g_i / |g_i|``, ``s = sum |g_j|``: a
+    step chooses the vertex most along what is left, once as in bmdal-reg, and moves
+    towards it by exact line search (algorithm 1). gains: what each takes off the
+    squared length of what is left. Ties go to the lowest index; those with g_i = 0 come
+    last, or once only rounding is left all others (see `notes`). Errors as in
+    `k_means_pp`.
 
     >>> frank_wolfe([[1.0, 0.0], [0.0, 3.0], [0.0, 0.0]], 2).indices.tolist()
     [1, 0]

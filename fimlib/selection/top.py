@@ -1,7 +1,5 @@
 """The examples with the largest scores, and the same with noise on the scores."""
 
-from __future__ import annotations
-
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -31,10 +29,9 @@ def stochastic_top_k(
 ) -> Selection:  # fmt: skip
     """Return `batch_size` examples drawn without replacement by their scores s (M,).
 
-    In proportion, with `coldness` b, to s^b for kind "power" (those of score 0 come
-    after all others, in uniform order), exp(b s) for "softmax", (rank of s)^-b with
-    rank 1 for the largest for "softrank": the largest of log-probabilities plus Gumbel
-    noise. Gains are the scores. Kirsch et al. 2023, arXiv:2106.12059.
+    In proportion, with `coldness` b, to s^b for kind "power" (score 0 comes last, in
+    uniform order), exp(b s) for "softmax", (rank of s)^-b for "softrank": the largest
+    of log-probabilities plus Gumbel noise. Gains are the scores. arXiv:2106.12059.
 
     Raises:
         ValueError: as `top_k`, negative scores under "power", another kind, b <= 0.

@@ -1,7 +1,5 @@
 """BAIT: a batch that lowers tr(F_U M^{-1}) greedily, forward and then back (T28)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -30,19 +28,16 @@ def bait(
 
     F_U is the mean Fisher information of eval_roots (N, r', D) (in the paper those of
     the pool and the labelled examples), M the precision once the batch is labelled.
-    `oversample` K of the roots (M, r, D), with the batch_size K, are chosen greedily,
-    then all but K dropped greedily, each time the one that raises the trace least.
-    weights: "bayes", M = P + sum of F_i with the posterior's P; or "official", as in
-    the authors' code, M = prior + (sum of the N training F_i + K sum of F_i) / (N + K).
-    The criterion is not submodular (T25), and depends on the prior precision of `post`.
-
-    indices: in the order of choice. gains: half the decrease of the trace in nats, as
-    the examples are added in this order (EPIG's trace form, T28), so that they sum to
+    `oversample` K of the roots (M, r, D), with K the batch_size, are chosen greedily,
+    then all but K dropped greedily. weights: "bayes", M = P + sum of F_i with P of
+    `post`; or "official", as in the authors' code, M = prior + (sum of the N training
+    F_i + K sum of F_i) / (N + K). Not submodular (T25). gains: half the decrease of the
+    trace in nats, in the order of choice (EPIG's trace form, T28), which sum to
     1/2 [tr(F_U M_0^{-1}) - tr(F_U M^{-1})]. Ties go to the lowest index; of tied ones
     that chosen last is dropped. Where no example lowers the trace by more than
     rounding, the lowest indices follow, and `notes` says so. ValueErrors: empty roots,
-    other numbers of parameters or more than 20,000, a batch_size outside 1..M, and
-    "official" weights for a posterior that is an approximation.
+    other numbers of parameters or above 20,000, a batch_size outside 1..M, "official"
+    weights for a posterior that is an approximation.
 
     >>> pool = FisherRoots.from_dense([[1.0, 0.0], [0.0, 1.0]])
     >>> bait(pool, pool[[1]], GaussianPosterior.isotropic(2, 1.0), 1).gains
@@ -84,9 +79,8 @@ def _official(
 class Design:
     """S = M^{-1} and A = S F_U S, as `both` (2, D, D), while examples come and go.
 
-    After a move `rounding` is about the error of its gain, since A was computed from
-    numbers up to `scale`; `lost` says that it matters, and that a fresh start would
-    lessen it.
+    A move leaves `rounding`, about the error of its gain by numbers up to `scale`, and
+    `lost`: that it matters, and that a fresh start would lessen it.
     """
 
     def __init__(
