@@ -114,8 +114,11 @@ class Instance:
             return self.matrix(shape)
         return getattr(self, kind)(shape[0])
 
-    def draw(self, sym):
-        """The value of a symbol, at the outcome in question if it is random."""
+    def draw(self, sym, centre=None):
+        """The value of a symbol, at the outcome in question if it is random.
+
+        centre gives the value of its mean, if it has one.
+        """
         if id(sym) not in self.values:
             shape = self.size(sym.rows), self.size(sym.cols)
             if sym.among is not None:
@@ -123,20 +126,17 @@ class Instance:
             elif sym.mean is None:
                 options = [self.of_kind(sym.kind, shape)]
             else:
-                options = self._around(sym, shape)
+                options = self._around(sym, np.asarray(centre()).reshape(shape))
             self.values[id(sym)] = sym, options
         options = self.values[id(sym)][1]
         return options[self.outcome % len(options)]
 
-    def _around(self, sym, shape):
-        """Outcomes, of the symbol's kind, whose weighted mean is `sym.mean`."""
-        from companion.proof.numeric import value
-
-        centre = np.asarray(value(sym.mean, self)).reshape(shape)
+    def _around(self, sym, centre):
+        """Outcomes, of the symbol's kind, whose weighted mean is `centre`."""
         if sym.kind in ("psd", "pd"):
             return self._around_psd(centre, sym.kind)
         kind = "symmetric" if sym.symmetric else "any"
-        noise = [self.of_kind(kind, shape) for _ in range(OUTCOMES)]
+        noise = [self.of_kind(kind, centre.shape) for _ in range(OUTCOMES)]
         middle = sum(n * w for w, n in zip(self.weights, noise, strict=True))
         return [centre + n - middle for n in noise]
 
