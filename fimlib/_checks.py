@@ -1,16 +1,27 @@
 """Argument checks shared by the numerical modules: every refusal names its argument."""
 
 import math
+from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
-def as_tensor(value, name, shape=None, dtype=torch.float64):
+def as_tensor(
+    value: Any,
+    name: str,
+    shape: tuple | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> Tensor:
     """Return `value` as a finite floating tensor, checked against `shape`.
 
     `shape` is a tuple of sizes and size names: an int must match, a string stands for
     any size. A tensor keeps its device.
+
+    Raises:
+        ValueError: another shape, entries that are no finite numbers.
     """
     try:
         # Python numbers are float64: left alone, torch would round them to float32.
@@ -38,14 +49,14 @@ def as_tensor(value, name, shape=None, dtype=torch.float64):
     return tensor
 
 
-def _is_finite(tensor):
+def _is_finite(tensor: Tensor) -> bool:
     """Whether all entries are finite: one pass, and no temporary of their size."""
     if not tensor.numel():
         return True
     return bool(torch.isfinite(torch.stack(torch.aminmax(tensor))).all())
 
 
-def check_shape(tensor, name, shape):
+def check_shape(tensor: Tensor, name: str, shape: tuple) -> None:
     """Raise unless `tensor` has `shape` (ints match, strings are any size)."""
     actual = tuple(tensor.shape)
     fits = len(actual) == len(shape) and all(
@@ -58,20 +69,20 @@ def check_shape(tensor, name, shape):
         raise ValueError(f"{name} must have shape ({wanted}{comma}), got {actual}")
 
 
-def check_count(count, name):
+def check_count(count: int, name: str) -> None:
     """Raise unless `count`, the number of examples in `name`, is positive."""
     if count < 1:
         raise ValueError(f"{name} must hold at least one example, got {count}")
 
 
-def check_choice(value, name, choices):
+def check_choice(value: Any, name: str, choices: Collection) -> None:
     """Raise unless `value` is one of `choices`."""
     if value not in choices:
         wanted = ", ".join(repr(choice) for choice in choices)
         raise ValueError(f"{name} must be one of {wanted}, got {value!r}")
 
 
-def positive_float(value, name):
+def positive_float(value: Any, name: str) -> float:
     """Return `value` as a positive finite float."""
     try:
         number = float(value)
@@ -84,14 +95,14 @@ def positive_float(value, name):
     return number
 
 
-def positive_int(value, name):
+def positive_int(value: Any, name: str) -> int:
     """Return `value` as a positive int."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
     return int(value)
 
 
-def class_labels(labels, name, count, num_classes):
+def class_labels(labels: Any, name: str, count: int, num_classes: int) -> Tensor:
     """Return `labels` as int64 of shape (count,), each in 0..num_classes-1."""
     tensor = torch.as_tensor(labels)
     check_shape(tensor, name, (count,))
@@ -106,7 +117,7 @@ def class_labels(labels, name, count, num_classes):
     return tensor
 
 
-def symmetric(matrix, name, size="D"):
+def symmetric(matrix: Any, name: str, size: int | str = "D") -> Tensor:
     """Return `matrix` as a float64 (size, size) tensor that is exactly symmetric."""
     matrix = as_tensor(matrix, name, (size, size))
     check_shape(matrix, name, (len(matrix), len(matrix)))

@@ -14,7 +14,7 @@ from companion.evidence.ch01.label_tables import (
 )
 from companion.evidence.ch01.predictive_quantities import EVALS
 from companion.evidence.notation import LABEL as Y
-from companion.evidence.notation import SAMPLED, W
+from companion.evidence.notation import SAMPLED, C, W
 from companion.proof import (
     HALF,
     MI,
@@ -46,7 +46,7 @@ def test_an_average_has_the_value_of_its_entropies(leaf):
 
 def test_excess_is_the_missing_entropy():
     excess = Average(Y, None, "excess")
-    assert Step(excess, "=", LogStates("C") - H(Y), "").decide(rng()).ok
+    assert Step(excess, "=", LogStates(C) - H(Y), "").decide(rng()).ok
     assert not Step(excess, "=", LogStates("L") - H(Y), "").decide(rng()).ok
     with pytest.raises(ValueError, match="not declared"):
         Average(W, None, "excess")

@@ -49,16 +49,10 @@ def chain_rule():
     return as_symbols(loss.diff(S, T)), as_symbols(ggn - rest)
 
 
-def as_symbols(e, positive=()):
-    """Generic functions and their derivatives at one point: symbols of their own.
-
-    Real ones; those of the functions named are positive.
-    """
-
-    def symbol(x):
-        sign = {"positive": True} if x.func in positive else {"real": True}
-        return sympy.Symbol(str(x), **sign)
-
+def as_symbols(e):
+    """Generic functions and their derivatives at one point: symbols of their own."""
     for kind in (Smooth, sympy.Derivative, AppliedUndef):
-        e = e.xreplace({x: symbol(x) for x in sorted(e.atoms(kind), key=str)})
+        found = sorted(e.atoms(kind), key=str)
+        names = {x: {"real": True, "positive": x.is_positive or None} for x in found}
+        e = e.xreplace({x: sympy.Symbol(str(x), **names[x]) for x in found})
     return e

@@ -20,7 +20,7 @@ __all__ = [
 C, K, N, E = r"\numclasses", r"\batchvar", r"\trainsize", r"\evalsize"
 W, Y = r"\W", r"\Y"
 # A label of C classes, and L samples of the parameters in the place of all.
-LABEL, SAMPLED = discrete(Y, "C"), discrete(W, "L")
+LABEL, SAMPLED = discrete(Y, C), discrete(W, "L")
 EIG = r"\MIof{\W;\Y\given\x}"
 ROW, HESSIAN = r"\HofJacobian{\y}", r"\HofHessian{\y}"
 OUTER = rf"{ROW}^\top{ROW}"

@@ -18,6 +18,7 @@ import sympy
 
 from companion.proof import formula as f
 from companion.proof.kinds import Kinds, remembered
+from companion.proof.points import undefined_part
 from companion.proof.render import tex
 from companion.proof.scalars import is_zero, split_logs, substitute
 from companion.proof.words import (
@@ -54,12 +55,26 @@ class Algebra(Kinds):
         return is_zero(self.resolved(e), self.known_positive)
 
     def resolved(self, e):
-        """A scalar by the rules as they are now: traces reduced, atoms replaced."""
+        """A scalar by the rules as they are now: atoms reduced, and replaced."""
+        pairs = [
+            (self._refreshed(a), self._refreshed(value)) for a, value in self.pairs
+        ]
+        return substitute(self._refreshed(e), pairs)
+
+    def _refreshed(self, e):
+        """The same number, in atoms that the rules found since do not reduce."""
         e = sympy.sympify(e)
-        traces = {a: key for (kind, key), a in self.atoms.items() if kind == "tr"}
-        new = {a: self._cyclic(traces[a]) for a in e.free_symbols & set(traces)}
-        e = e.subs({a: value for a, value in new.items() if a != value})
-        return substitute(e, self.pairs)
+        keys = {a: (kind, key) for (kind, key), a in self.atoms.items()}
+        new = {a: self._reduced_atom(*keys[a]) for a in e.free_symbols & set(keys)}
+        return e.subs({a: value for a, value in new.items() if a != value})
+
+    def _reduced_atom(self, kind, key):
+        if kind == "tr":
+            return self._cyclic(key)
+        if kind == "det" and key[0][0] != "block":
+            words = [word for word, _ in key if word]
+            return self.determinant(self.reduce(dict(key)), self.sizes[words[0][0]][0])
+        return self.atoms[kind, key]
 
     # --- matrices ----------------------------------------------------------
 
@@ -152,6 +167,8 @@ class Algebra(Kinds):
         if not self.is_invertible(e.arg):
             raise Undefined(f"{tex(e.arg)} is not proved to be invertible")
         poly = self.matrix(e.arg)
+        if not poly:
+            raise Undefined(f"{tex(e.arg)} is zero")
         if len(poly) == 1:
             ((word, c),) = poly.items()
             if self.is_square(word):
@@ -188,7 +205,7 @@ class Algebra(Kinds):
             raise TypeError(f"a scalar is needed, not a {e.shape} matrix")
         match e:
             case f.Const():
-                return e.value
+                return self._constant(e.value)
             case f.Let():
                 return self.scalar(e.definition)
             case f.Add():
@@ -211,6 +228,13 @@ class Algebra(Kinds):
             case f.Mul() | f.Transpose() | f.Sym() | f.Eye() | f.Zero():
                 return self._trace_value(self.matrix(e), 1)
         return e.lower(self)  # a leaf that another module adds
+
+    def _constant(self, value):
+        if not (value.is_Rational or value.is_Symbol):
+            part = undefined_part(value, self.known_positive, self.known_nonzero)
+            if part is not None:
+                raise Undefined(f"{part} need not exist")
+        return value
 
     def _reciprocal(self, arg):
         value = self.scalar(arg)

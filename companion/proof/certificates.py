@@ -31,7 +31,7 @@ def manifestly_psd(m):
 
 
 def positive_number(weight):
-    return is_positive(sympy.sympify(weight))
+    return is_positive(f.as_formula(weight).value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +46,10 @@ class Spectral(Certificate):
 
     matrix: f.Let
     positive: bool = False
+
+    def __post_init__(self):
+        if not isinstance(self.matrix, f.Let):
+            raise TypeError("the matrix needs a name: a `Let`")
 
     def prove(self, smaller, larger, rules=()):
         algebra = prepared(rules, opaque=(self.matrix,))
@@ -188,9 +192,12 @@ class Congruences(Certificate):
         algebra = prepared(rules)
         gap = add(algebra.matrix(larger), scale(algebra.matrix(smaller), -1))
         for v, m in self.parts:
+            part = v.T * m * v
+            if part.shape != larger.shape:
+                raise TypeError(f"a part is {part.shape}, the gap {larger.shape}")
             if not algebra.is_psd(m):
                 return False
-            gap = add(gap, scale(algebra.matrix(v.T * m * v), -1))
+            gap = add(gap, scale(algebra.matrix(part), -1))
         return all(map(algebra.is_zero, algebra.reduce(gap).values()))
 
 

@@ -81,6 +81,10 @@ class Const(Formula):
     value: sympy.Expr
     shape = SCALAR
 
+    def __post_init__(self):
+        if not isinstance(self.value, sympy.Expr) or self.value.has(sympy.Float):
+            raise TypeError(f"{self.value} is no exact number; write a fraction")
+
 
 @dataclass(frozen=True, eq=False)
 class Sym(Formula):

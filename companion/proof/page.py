@@ -27,7 +27,8 @@ def lines_markdown(steps):
     for i, (step, outcome) in enumerate(steps, 1):
         shown = step_tex(step).replace("|", r"\vert ")  # | would end the table's cell
         formula = rf"$\displaystyle {shown}$"
-        rows.append(f"| {i} | {formula} | {step.because} | {verdict(outcome)} |")
+        words = ", in words" if step.tex else ""  # not rendered from what was decided
+        rows.append(f"| {i} | {formula} | {step.because} | {verdict(outcome)}{words} |")
     lines = [step for step, _ in steps]
     needs = {"where": names(lines), "for": domain(lines), "given": given(lines)}
     told = {word: ", ".join(what) for word, what in needs.items()}

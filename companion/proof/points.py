@@ -104,10 +104,22 @@ def _exists(x, positive, nonzero):
         return bool(x.is_finite) and not x.is_Float
     if isinstance(x, sympy.Derivative):
         return not x.expr.has(sympy.Abs, sympy.sign)
-    generic = (AppliedUndef, sympy.Derivative, sympy.Subs, sympy.Tuple, *SERIES)
+    if isinstance(x, SERIES):
+        return all(_ranges(*limit) for limit in x.limits)
+    if isinstance(x, sympy.Subs):  # the chain rule leaves derivatives at a place
+        return isinstance(x.expr, sympy.Derivative)
+    generic = (AppliedUndef, sympy.Tuple)
     plain = (sympy.Symbol, sympy.Add, sympy.Mul, sympy.NumberSymbol, sympy.MatrixBase)
     units = (sympy.core.numbers.ImaginaryUnit, sympy.core.numbers.Integer)
     return isinstance(x, (*generic, *plain, *units))
+
+
+def _ranges(index, first, last):
+    """Does an index run over finitely many integers, with the sign it declares?"""
+    whole = index.is_integer and first.is_integer and last.is_integer
+    up = index.is_positive is not True or first.is_positive
+    up = up and (index.is_nonnegative is not True or first.is_nonnegative)
+    return bool(whole and first.is_finite and last.is_finite and up)
 
 
 def _power_exists(base, exponent, positive, nonzero):

@@ -7,14 +7,17 @@ A premise restricts the values for which a step is claimed; it is shown with the
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
 import sympy
 
 from companion.proof import arrays
 from companion.proof import formula as f
 from companion.proof.algebra import Algebra
+from companion.proof.instances import OUTCOMES
 from companion.proof.numeric import value
 from companion.proof.points import evaluated
+from companion.proof.render import tex
 from companion.proof.words import add, dimension, scale
 
 
@@ -45,6 +48,12 @@ class DetRule(Rule):
 
 def det(x):
     return x if x.shape == f.SCALAR else f.Det(x)
+
+
+def blocks(*matrices):
+    if not all(isinstance(x, f.Block) for x in matrices):
+        raise TypeError("block matrices are needed")
+    return matrices
 
 
 def square(x):
@@ -87,7 +96,7 @@ class Triangular(DetRule):
     """det of a block triangular matrix is the product over its diagonal blocks."""
 
     def __init__(self, matrix):
-        self.parts = (matrix,)
+        self.parts = blocks(matrix)
 
     def sides(self):
         (matrix,) = self.parts
@@ -107,7 +116,7 @@ class BlockProduct(DetRule):
     """det(M) = det(X) det(Y) for block matrices with M = X Y, checked cell by cell."""
 
     def __init__(self, whole, left, right):
-        self.parts = (whole, left, right)
+        self.parts = blocks(whole, left, right)
 
     def sides(self):
         whole, *factors = self.parts
@@ -162,8 +171,15 @@ class Condition(Premise):
         return self.formula.value
 
     def holds(self, world):
-        """Does it hold in an `Instance`?"""
-        return self._true_of(value(self.formula, world))
+        """Does it hold in an `Instance`, for all that is random?"""
+        outcomes = range(OUTCOMES)
+        if not any(map(f.is_random, f.subtrees(self.formula))):
+            outcomes = (0,)
+        found = []
+        for world.outcome in outcomes:
+            found.append(self._true_of(value(self.formula, world)))
+        world.outcome = 0
+        return all(found)
 
     def at(self, point):
         """Does it hold at a point, values of the symbols of a sympy expression?"""
@@ -178,13 +194,13 @@ class Invertible(Condition):
 
     def apply(self, algebra):
         if self.formula.shape == f.SCALAR:
-            algebra.known_nonzero.append(algebra.scalar(self.formula))
+            algebra.known_nonzero.append(no_zero(algebra, self.formula))
         else:
             algebra.known_invertible.append(algebra.matrix(self.formula))
 
     def _true_of(self, number):
         if np.ndim(number) == 0:
-            return number != 0
+            return abs(number) > floor(number)
         if not arrays.is_exact(number):
             return np.linalg.cond(number) < 1e10
         return arrays.det(number) != 0
@@ -195,7 +211,7 @@ class Positive(Condition):
 
     def apply(self, algebra):
         if self.formula.shape == f.SCALAR:
-            algebra.known_positive.append(algebra.scalar(self.formula))
+            algebra.known_positive.append(no_zero(algebra, self.formula))
             return
         if not algebra.is_symmetric(self.formula):
             raise ValueError("a premise of positivity, of a matrix not symmetric")
@@ -204,9 +220,22 @@ class Positive(Condition):
 
     def _true_of(self, number):
         if np.ndim(number) == 0:
-            return number > 0
+            return number > floor(number)
         number = arrays.exact(number)
         return arrays.is_psd(number, 0) and arrays.det(number) > 0
+
+
+def no_zero(algebra, formula):
+    """The value of a scalar; a premise that zero is not zero is refused."""
+    value = algebra.scalar(formula)
+    if algebra.is_zero(value):
+        raise ValueError(f"a premise about {tex(formula)}, which is zero")
+    return value
+
+
+def floor(number):
+    """What rounding may leave of a zero."""
+    return mpmath.mpf(10) ** -60 if arrays.is_exact(number) else 1e-10
 
 
 class Given(Premise):

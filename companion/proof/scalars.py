@@ -37,6 +37,8 @@ def _log_factors(e, known):
     for base, k in (*_primes(constant), *factors):
         if is_positive(base, known):
             out += k * sympy.log(base)
+        elif k % 2 == 0 and is_positive(-base, known):
+            out += k * sympy.log(-base)
         else:
             rest *= base**k
     return out, rest

@@ -13,9 +13,11 @@ import numpy as np
 import sympy
 
 from companion.proof import formula as f
+from companion.proof.calculus import exchanged
 from companion.proof.formula import Sym
 from companion.proof.numeric import as_numbers, value
 from companion.proof.render import tex as latex
+from companion.proof.rules import holds_by_definition
 from companion.proof.words import dimension
 
 ONE = f.Const(sympy.Integer(1))
@@ -325,7 +327,9 @@ def _fits(sym):
         case Stack():
             return (among.shape(), "any") == _form(sym)
         case Solution(parts=of):
-            return (of[1].shape, "any") == _form(sym)
+            zero = f.Zero(*of[0].shape) if of[0].shape != f.SCALAR else 0 * ONE
+            solved = holds_by_definition(exchanged(of[0], sym, of[1]), zero)
+            return solved and (of[1].shape, "any") == _form(sym)
     return False
 
 

@@ -22,14 +22,7 @@ from fimlib.families.gaussian import (
 from fimlib.families.scalar import Bernoulli, Binomial, Exponential, Gaussian, Poisson
 
 __all__ = [
-    "Bernoulli",
-    "Binomial",
-    "Categorical",
-    "Exponential",
-    "ExponentialFamily",
-    "Gaussian",
-    "GaussianMeanLogSd",
-    "GaussianMeanVariance",
-    "MultivariateGaussian",
+    "Bernoulli", "Binomial", "Categorical", "Exponential", "ExponentialFamily",
+    "Gaussian", "GaussianMeanLogSd", "GaussianMeanVariance", "MultivariateGaussian",
     "Poisson",
-]
+]  # fmt: skip

@@ -1,8 +1,14 @@
 """Roots of a data loader's examples, of which only one batch is held at a time."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Any
 
 import torch
+from torch import Generator, Tensor
+from torch.nn import Linear, Module
 from torch.utils.data import (
     DataLoader,
     RandomSampler,
@@ -16,7 +22,7 @@ from fimlib._checks import as_tensor, check_choice, check_count, positive_int
 from fimlib.families import Categorical
 from fimlib.fisher.last_layer import check_estimator, last_layer_roots
 from fimlib.fisher.network import Network, check_examples_alone, forward, frozen_copy
-from fimlib.fisher.roots import join, selection
+from fimlib.fisher.roots import FisherRoots, join, selection
 from fimlib.fisher.streamed import StreamedRoots
 
 # Examples of a last layer that a pass works on together.
@@ -24,18 +30,18 @@ _TOGETHER = 4_096
 
 
 def roots_from_loader(
-    model,
-    loader,
-    family=None,
-    scope="last_layer",
-    layer=None,
-    estimator="exact",
-    num_samples=1,
-    generator=None,
-    dtype=torch.float64,
-    progress=True,
-):
-    """Fisher roots of all examples of a loader, computed batch by batch (T16, T31).
+    model: Module,
+    loader: Any,
+    family: Any = None,
+    scope: str = "last_layer",
+    layer: str | None = None,
+    estimator: str = "exact",
+    num_samples: int = 1,
+    generator: Generator | None = None,
+    dtype: torch.dtype = torch.float64,
+    progress: bool = True,
+) -> LoaderRoots:
+    """Return the Fisher roots of a loader's examples, made batch by batch (T16, T31).
 
     loader: anything that gives the same batches each time it is iterated over: inputs
     (m, ...), or tuples (inputs, labels, ...), of which estimator "empirical" takes the
@@ -47,8 +53,14 @@ def roots_from_loader(
     `progress` is off; "monte_carlo" draws the same labels in each. `roots[indices]`
     holds what it selects.
 
-    Raises ValueError for an iterator or generator, which cannot be passed over twice, a
-    loader that shuffles or augments, and what `network_roots` refuses.
+    Raises:
+        ValueError: an iterator or generator, which cannot be passed over twice, a
+            loader that shuffles or augments, and what `network_roots` refuses.
+
+    >>> model, batches = Linear(2, 3), [torch.ones(4, 2), torch.zeros(1, 2)]
+    >>> roots = roots_from_loader(model, batches, progress=False)
+    >>> len(roots), roots.rank, roots.num_parameters
+    (5, 2, 9)
     """
     family = Categorical() if family is None else family
     check_choice(scope, "scope", ("last_layer", "network"))
@@ -57,6 +69,7 @@ def roots_from_loader(
     if scope == "network" and layer is not None:
         raise ValueError(f'layer has no use for scope "network", got {layer!r}')
     first = _first_inputs(loader)
+    evaluator: Any
     if scope == "network":
         evaluator = Network(model, dtype)
     else:
@@ -68,16 +81,16 @@ def roots_from_loader(
 class LoaderRoots(StreamedRoots):
     """Roots of a loader's examples; see `roots_from_loader`."""
 
-    def __init__(self, source, change=None):
+    def __init__(self, source: _Source, change: Callable | None = None) -> None:
         self._source = source
         # What is done to the roots of the examples from a number on: (roots, start).
         self._change = change or (lambda roots, start: roots)
-        self._example = self._change(source.example, 0)
+        example = self._example = self._change(source.example, 0)
+        self._shape = (source.count, example.rank, example.num_parameters)
+        self._like = example._like
+        self.kronecker, self.basis = example.kronecker, example.basis
 
-    def __len__(self):
-        return self._source.count
-
-    def __getitem__(self, indices):
+    def __getitem__(self, indices: Any) -> FisherRoots:
         wanted = torch.arange(len(self))[selection(indices, len(self))]
         ordered, places = wanted.unique(return_inverse=True)
         found = [
@@ -89,56 +102,27 @@ class LoaderRoots(StreamedRoots):
         return join(found)[places]
 
     @property
-    def rank(self):
-        """r, the number of rows of each root."""
-        return self._example.rank
-
-    @property
-    def num_parameters(self):
-        """The number D of parameters."""
-        return self._example.num_parameters
-
-    @property
-    def num_outputs(self):
+    def num_outputs(self) -> int:
         """Numbers a root's row is combined from when it meets a vector: 1, or C."""
         return self._example.num_outputs
 
-    @property
-    def dtype(self):
-        """The floating type of the roots."""
-        return self._example.dtype
-
-    @property
-    def device(self):
-        """The device of the model."""
-        return self._example.device
-
-    @property
-    def kronecker(self):
-        """Whether the examples' roots have Kronecker form."""
-        return self._example.kronecker
-
-    @property
-    def basis(self):
-        """As in `KroneckerRoots`."""
-        return self._example.basis
-
-    def reduced(self):
+    def reduced(self) -> LoaderRoots:
         """The same roots in the coordinates of their basis (themselves without one)."""
         if self.basis is None:
             return self
         return self._changed(lambda roots, start: roots.reduced())
 
-    def scaled(self, weights):
+    def scaled(self, weights: Tensor) -> LoaderRoots:
         """Roots W_i R_i from weights (M, r', r): another root, of rank r'."""
         return self._changed(
             lambda roots, start: roots.scaled(weights[start : start + len(roots)])
         )
 
-    def batches(self, size):
+    def batches(self, size: int) -> Iterator[FisherRoots]:
         """Consecutive roots of at most `size` examples each, in one pass."""
         size = positive_int(size, "size")
-        held, count = [], 0
+        held: list[FisherRoots] = []
+        count = 0
         for start, roots, _ in self._source.passing():
             roots = self._change(roots, start)
             if roots.streamed:
@@ -155,15 +139,15 @@ class LoaderRoots(StreamedRoots):
         if count:
             yield join(held)
 
-    def parts(self):
+    def parts(self) -> Iterator[FisherRoots]:
         """Consecutive held roots."""
         for batch in self.batches(_TOGETHER):
-            if batch.streamed:
+            if isinstance(batch, StreamedRoots):
                 yield from batch.parts()
             else:
                 yield batch
 
-    def _changed(self, change):
+    def _changed(self, change: Callable) -> LoaderRoots:
         before = self._change
         return LoaderRoots(
             self._source, lambda roots, start: change(before(roots, start), start)
@@ -173,7 +157,14 @@ class LoaderRoots(StreamedRoots):
 class _Source:
     """Passes over a loader: its batches' roots, always the same."""
 
-    def __init__(self, loader, evaluator, options, generator, progress):
+    def __init__(
+        self,
+        loader: Any,
+        evaluator: Any,
+        options: tuple,
+        generator: Generator | None,
+        progress: bool,
+    ) -> None:
         self.loader = loader
         self.evaluator = evaluator
         self.options = options
@@ -184,16 +175,14 @@ class _Source:
         self.example = next(self.passing(torch.tensor([0])))[1][:1]
         self.count = _count(loader)
 
-    def passing(self, wanted=None):
-        """(start, roots, slice of `wanted`) of each batch that holds a wanted example.
-
-        `wanted` are sorted example numbers; None stands for all.
-        """
+    def passing(
+        self, wanted: Tensor | None = None
+    ) -> Iterator[tuple[int, FisherRoots, slice | None]]:
+        """Yield (start, roots, slice of `wanted`) of each batch that has some."""
         start = 0
-        options = {"leave": False, "unit": "batch"}
         # Few batches, for a selection, need no bar.
-        options["disable"] = not self.progress or wanted is not None
-        bar = tqdm(self.loader, "Fisher roots", **options)
+        hide = not self.progress or wanted is not None
+        bar = tqdm(self.loader, "Fisher roots", leave=False, unit="batch", disable=hide)
         for number, batch in enumerate(bar):
             if wanted is not None and (len(wanted) == 0 or start > wanted[-1]):
                 return
@@ -212,7 +201,7 @@ class _Source:
                 f"{self.count} at first"
             )
 
-    def _roots(self, number, inputs, labels):
+    def _roots(self, number: int, inputs: Tensor, labels: Any) -> FisherRoots:
         family, estimator, num_samples = self.options
         if estimator != "empirical":
             labels = None
@@ -221,21 +210,23 @@ class _Source:
                 'loader must yield (inputs, labels) for estimator "empirical", got '
                 "inputs alone"
             )
-        return self.evaluator.roots(
-            inputs, family, estimator, labels, num_samples, self._generator(number)
-        )
-
-    def _generator(self, number):
-        """A generator of a batch's own: the same labels in each pass."""
-        return torch.Generator(self.evaluator.device).manual_seed(
-            (self.seed + number) % 2**63
-        )
+        # A generator of the batch's own: the same labels in each pass.
+        seed = (self.seed + number) % 2**63
+        own = Generator(self.evaluator.device).manual_seed(seed)
+        return self.evaluator.roots(inputs, family, estimator, labels, num_samples, own)
 
 
 class _LastLayer:
     """A model whose last linear layer's inputs are caught."""
 
-    def __init__(self, model, layer, inputs, family, dtype):
+    def __init__(
+        self,
+        model: Module,
+        layer: str | None,
+        inputs: Tensor,
+        family: Any,
+        dtype: torch.dtype,
+    ) -> None:
         self.model = frozen_copy(model)
         self.dtype = dtype
         parameter = next(self.model.parameters(), None)
@@ -246,33 +237,21 @@ class _LastLayer:
         check_examples_alone(self.model, inputs)
         self.layer = self._found(layer, inputs[:2], family)
 
-    def roots(self, inputs, family, estimator, labels, num_samples, generator):
-        """`last_layer_roots` of a batch of inputs."""
+    def roots(self, inputs: Tensor, family: Any, *how: Any) -> FisherRoots:
+        """`last_layer_roots` of a batch of inputs; `how` as in `Network.roots`."""
         calls, outputs = self._called([self.layer], self._checked_inputs(inputs))
-        return last_layer_roots(
-            calls[0][1],
-            outputs,
-            family,
-            self.layer.bias is not None,
-            estimator,
-            labels,
-            num_samples,
-            generator,
-            self.dtype,
-        )
+        options = (family, self.layer.bias is not None, *how, self.dtype)
+        return last_layer_roots(calls[0][1], outputs, *options)
 
-    def _checked_inputs(self, inputs):
+    def _checked_inputs(self, inputs: Tensor) -> Tensor:
         inputs = torch.as_tensor(inputs)
         if inputs.is_floating_point():
             inputs = as_tensor(inputs, "inputs", dtype=self.model_dtype)
         return inputs.to(self.device)
 
-    def _found(self, name, inputs, family):
-        linears = {
-            n: m
-            for n, m in self.model.named_modules()
-            if isinstance(m, torch.nn.Linear)
-        }
+    def _found(self, name: str | None, inputs: Tensor, family: Any) -> Linear:
+        modules = self.model.named_modules()
+        linears = {label: m for label, m in modules if isinstance(m, Linear)}
         if name is not None and name not in linears:
             known = ", ".join(map(repr, linears)) or "none"
             raise ValueError(
@@ -291,11 +270,11 @@ class _LastLayer:
             '(M, d): name another `layer`, or use scope "network"'
         )
 
-    def _called(self, modules, inputs):
+    def _called(self, modules: list[Linear], inputs: Tensor) -> tuple[list, Tensor]:
         """[(module, its inputs, its outputs)] in the order of calls, and outputs."""
         calls = []
 
-        def catch(module, args, result):
+        def catch(module: Module, args: tuple, result: Tensor) -> None:
             calls.append((module, args[0], result))
 
         hooks = [module.register_forward_hook(catch) for module in modules]
@@ -308,8 +287,8 @@ class _LastLayer:
         return calls, outputs
 
 
-def _same_parameters_matter(result, outputs, family):
-    """Whether both are the same in every direction that carries information.
+def _same_parameters_matter(result: Tensor, outputs: Tensor, family: Any) -> bool:
+    """Return whether both are the same in every direction that carries information.
 
     A log-softmax after the layer changes its outputs by a constant only, which the
     categorical family does not see.
@@ -324,7 +303,7 @@ def _same_parameters_matter(result, outputs, family):
     return bool(difference.abs().max() <= 8 * torch.finfo(outputs.dtype).eps * scale)
 
 
-def _first_inputs(loader):
+def _first_inputs(loader: Any) -> Tensor:
     """Inputs of the first batch, or ValueError if passes over the loader differ."""
     if not hasattr(loader, "__iter__") or iter(loader) is loader:
         raise ValueError(
@@ -346,7 +325,7 @@ def _first_inputs(loader):
     return first[0]
 
 
-def _check_order(loader):
+def _check_order(loader: DataLoader) -> None:
     """Raise if the samplers of a DataLoader are random."""
     random = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
     for sampler in (loader.sampler, getattr(loader.batch_sampler, "sampler", None)):
@@ -357,7 +336,7 @@ def _check_order(loader):
             )
 
 
-def _count(loader):
+def _count(loader: Any) -> int:
     if isinstance(loader, DataLoader) and loader.batch_sampler is not None:
         if isinstance(loader.sampler, SequentialSampler):
             # The batches' sizes without their examples.
@@ -365,7 +344,7 @@ def _count(loader):
     return sum(len(_unpacked(batch)[0]) for batch in loader)
 
 
-def _unpacked(batch):
+def _unpacked(batch: Any) -> tuple[Tensor, Any]:
     """(inputs, labels or None) of one batch."""
     labels = None
     if isinstance(batch, tuple | list) and batch:

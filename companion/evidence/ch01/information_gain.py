@@ -34,9 +34,8 @@ def t2():
     neither the divergence nor EIG do.
     """
     surprise = Average(W, LABEL, "gain")
-    drop = Let(
-        rf"\E{{{P_Y}}}{{\mathrm{{IG}}(\x,\y)}}", H(W) - Average(W, LABEL, "entropy")
-    )
+    left = Average(W, LABEL, "entropy")
+    drop = Let(rf"\E{{{P_Y}}}{{\mathrm{{IG}}(\x,\y)}}", H(W) - left)
     kl = Let(rf"\simpleE{{\y}}\Kale{{{POSTERIOR}}}{{\pof{{\w}}}}", surprise)
     steps = [
         same(
@@ -111,8 +110,8 @@ def linear_steps():
     ratio = I_D - X_1 * X_1.T * S / v
     eig = HALF * logdet(1 + q / S2)
     gaussians = (
-        Let(r"\tfrac12\log\det(\Sigma\Sigma_{\text{new}}^{-1})", eig)
-        + HALF * (Tr(Let(r"(\Sigma^{-1}\Sigma_{\text{new}})", ratio)) - scalar("D"))
+        eig
+        + HALF * (Tr(ratio) - scalar("D"))
         + HALF
         * Let(r"\tfrac{r^2}{v^2}", r2 / (v * v))
         * Let(r"\x^\top\Sigma\Sigma^{-1}\Sigma\x", X_1.T * S * S.I * S * X_1)
@@ -131,9 +130,10 @@ def linear_steps():
             eq(
                 gaussians,
                 r"divergence of two Gaussians whose means are $\Sigma\x\,r/v$ apart, "
-                r"$r=\y-\x^\top\mu$",
+                r"$r=\y-\x^\top\mu$: half the log-determinant is that of "
+                r"{prf:ref}`thm-blr-eig`, the trace that of line 4",
             ),
-            eq(told, "line 4; {prf:ref}`thm-blr-eig`"),
+            eq(told, r"$\tr$ is cyclic and $\tr I_D=D$"),
         ),
         same(Mean(told, r"\simpleE{\y}"), eig, r"$\simpleE{\y}[r^2]=v$"),
     ]

@@ -7,7 +7,7 @@ from companion.evidence.ch01.label_tables import plogp, posteriors, tables
 from companion.evidence.ch02.blr import model_eig
 from companion.evidence.draws import SIZES, TIGHT, doubled, gap, problem, worst
 from companion.evidence.ledger import HOLDS, claim, evidence
-from companion.evidence.notation import LABEL, SAMPLED, ZERO, W
+from companion.evidence.notation import LABEL, SAMPLED, ZERO, C, W
 from companion.proof import *
 from fimlib import predictive
 from fimlib.blr import BayesianLinearRegression
@@ -28,7 +28,7 @@ LABEL_NOISE = Let(r"\E{\pof{\w}}{\Hof{\Y\given\x,\w}}", NOISE)
 def t1():
     kl = Let(rf"\simpleE{{\w}}\Kale{{{P_Y_W}}}{{{P_Y}}}", Average(LABEL, W, "gain"))
     reverse = Let("", Average(LABEL, W, "loss"))
-    log_c = Let(r"\log\numclasses", LogStates("C"))
+    log_c = Let(r"\log\numclasses", LogStates(C))
     log_l = Let(r"\log L", LogStates("L"))
     steps = [
         *chain(

@@ -21,7 +21,7 @@ from companion.proof import *
 from fimlib.blr import BayesianLinearRegression
 from fimlib.families import Gaussian
 
-LOG_2_PI = Let(r"\log 2\pi", Const(sympy.log(2 * sympy.pi)))
+LOG_2_PI = Let(r"\log(2\pi)", Const(sympy.log(2 * sympy.pi)))
 
 
 @claim(

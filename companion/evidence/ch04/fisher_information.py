@@ -8,7 +8,7 @@ from companion.evidence.ch04.label_network import *
 from companion.evidence.draws import TIGHT, dense, gap, seeded, worst, z_score
 from companion.evidence.ledger import HOLDS, claim, evidence
 from companion.evidence.notation import HESSIAN, OUTER, same
-from companion.proof import *
+from companion.proof import MONTE_CARLO, Calculus, Check, Mean, Mutant, Sym
 from fimlib import fisher
 from fimlib.families import Bernoulli
 from fimlib.fisher import FisherRoots

@@ -82,21 +82,20 @@ Y, R = sympy.symbols("y r", real=True)
 def quotient_rule():
     """-Hess log p and h'h - Hess p / p, for a generic p of three arguments."""
     theta = sympy.symbols("theta_1:4", real=True)
-    p = sympy.Function("p")(*theta)
+    p = sympy.Function("p", positive=True)(*theta)
     row = -sympy.Matrix([[sympy.diff(sympy.log(p), t) for t in theta]])
     left = -sympy.hessian(sympy.log(p), theta)
     right = row.T * row - sympy.hessian(p, theta) / p
-    return as_symbols(left, {p.func}), as_symbols(right, {p.func})
+    return as_symbols(left), as_symbols(right)
 
 
 def on_a_line():
     """The same for q(t) = p(theta + t v), which knows nothing of a dimension."""
     t = sympy.Symbol("t", real=True)
-    q = sympy.Function("q")(t)
+    q = sympy.Function("q", positive=True)(t)
     slope = sympy.diff(sympy.log(q), t)
     right = slope**2 - sympy.diff(q, t, 2) / q
-    left = -sympy.diff(slope, t)
-    return as_symbols(left, {q.func}), as_symbols(right, {q.func})
+    return as_symbols(-sympy.diff(slope, t)), as_symbols(right)
 
 
 def product_network_determinant():

@@ -12,7 +12,7 @@ import torch
 from companion.evidence.ch04.label_network import CLASSES, flat, tanh_network
 from companion.evidence.chain_rule import chain_rule
 from companion.evidence.draws import TIGHT, dense, gap, network, outputs, worst
-from companion.evidence.generic import EachEntry, density, entry
+from companion.evidence.generic import EachEntry, entry
 from companion.evidence.generic import S as Z_I
 from companion.evidence.generic import T as Z_J
 from companion.evidence.ledger import HOLDS, claim, evidence
@@ -152,8 +152,9 @@ def t16():
 
 def natural_density():
     """Entry (i, j) of the Hessian of h exp(z'T - A), and p times its factor."""
-    h, first, second = sympy.symbols("h T_i T_j", positive=True)
-    A = density("A", Z_I, Z_J)
+    h = sympy.Symbol("h", positive=True)
+    first, second = sympy.symbols("T_i T_j", real=True)
+    A = sympy.Function("A", real=True)(Z_I, Z_J)
     p = h * sympy.exp(Z_I * first + Z_J * second - A)
     slopes = (first - A.diff(Z_I)) * (second - A.diff(Z_J))
     return entry(p), p * (slopes - A.diff(Z_I, Z_J))

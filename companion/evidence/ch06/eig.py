@@ -47,7 +47,11 @@ def t21():
     steps = [
         *chain(
             Let(EIG, entropies),
-            eq(entropies, r"Gaussian entropies, {prf:ref}`thm-blr-entropy`"),
+            eq(
+                entropies,
+                r"Gaussian entropies, {prf:ref}`thm-blr-entropy`, in the place of the "
+                "true ones: the approximation",
+            ),
             eq(
                 label_form,
                 r"$\det$ is multiplicative; $P_{\y}=P+\HofHessian{\y}$",

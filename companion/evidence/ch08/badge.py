@@ -27,7 +27,7 @@ UNIT = Sym("U", N, "D")
 ONES = ones(r"\mathbf 1", N)
 AUGMENTED = columns_of("V", HALF_ROOT * ONES, HALF_ROOT * UNIT)
 LENGTHS = Sym(r"\Delta", N, N, "pd")
-GRAM = HALF * ONES * ONES.T + HALF * UNIT * UNIT.T
+GRAM = HALF * (ONES * ONES.T + UNIT * UNIT.T)
 SIMILAR = Let(r"\tfrac12(\mathbf 1\mathbf 1^\top+U U^\top)", GRAM)
 
 

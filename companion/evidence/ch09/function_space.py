@@ -21,7 +21,7 @@ from fimlib.posterior import GaussianPosterior
 def t44():
     r"""An ensemble stands for a posterior only if its members are draws from it; past
     its rank a log-determinant knows of nothing new: a further example gains
-    $\tfrac12\log(1+|c|^2)$, $c$ its coordinates in those chosen, however small the
+    $\tfrac12\log(1+c^\top c)$, $c$ its coordinates in those chosen, however small the
     noise.
     """
     c, e = r"\numclasses", r"\evalsize"
@@ -81,7 +81,7 @@ def t44():
             Eye("n") - s2 * (s2 * Eye("n") + rows * rows.T).I,
             r"past the rank, an example $B^\top c$ is made of those chosen, the "
             r"independent rows of $B$; its gain, $\tfrac12\log(1+c^\top B(\cdot)^{-1}"
-            r"B^\top c)$, tends to $\tfrac12\log(1+|c|^2)$ as $\sigma\to0$",
+            r"B^\top c)$, tends to $\tfrac12\log(1+c^\top c)$ as $\sigma\to0$",
         ),
     ]
     single, joint, ensemble, rate, past = (
@@ -89,7 +89,7 @@ def t44():
         "jepig equals the LogDetMI of k at λ = σ², batch_eig its log det",
         "eig of an ensemble's deviations is ½ log(1 + k̂/σ²), whatever the batch",
         "mean squared error of k̂ against its closed form, L = 5 and 20",
-        "greedy log det of L members: gain L is ½ log(1 + |c|²), by least squares",
+        "greedy log det of L members: gain L is ½ log(1 + c'c), by least squares",
     )
     return evidence(
         steps,

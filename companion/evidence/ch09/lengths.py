@@ -27,7 +27,7 @@ def t43():
     outer = Sym(r"g_{\y}g_{\y}^\top", "D", "D", "psd", mean=fim)
     error, phi = Sym(r"(p-e_{\y})", r"\numclasses"), Sym(r"\phi", "d")
     length = Let(r"\lvert g\rvert^2", g.T * g)
-    outer_g = Let(r"gg^\top/\lambda", g * g.T / lam)
+    outer_g = Let("A", g * g.T / lam)
     steps = [
         same(
             Mean(Tr(outer), r"\simpleE{\y}"),
