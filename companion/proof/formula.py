@@ -10,7 +10,7 @@ product whose shapes do not fit cannot be written. A 1 x 1 formula is a scalar.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 
 import sympy
 
@@ -137,9 +137,12 @@ def subtrees(e):
             todo += e
         elif hasattr(e, "parts") and not isinstance(e, Formula):
             todo += e.parts  # of a rule or a certificate
-        elif hasattr(e, "__dataclass_fields__") and id(e) not in seen:
+        elif isinstance(e, Formula) or is_dataclass(e):
+            if id(e) in seen:
+                continue
             seen[id(e)] = e
-            todo += [getattr(e, part.name) for part in fields(e)]
+            parts = fields(e) if is_dataclass(e) else ()
+            todo += [getattr(e, part.name) for part in parts]
             if isinstance(e, Formula):
                 yield e
 

@@ -30,6 +30,11 @@ def check_reasons(by):
             raise TypeError(f"{type(reason).__name__} is no reason that can be checked")
 
 
+def known(thing):
+    """Is it of a class of the engine's own, which cannot say what it likes?"""
+    return type(thing).__module__.startswith("companion.proof.")
+
+
 def check_kinds(lhs, rhs, by):
     """Raise unless the kind that a `Let` declares is proved, and every set is known."""
     algebra = rules.prepared([r for r in by if isinstance(r, rules.Premise)])
@@ -42,5 +47,9 @@ def check_kinds(lhs, rhs, by):
     for e in f.subtrees((lhs, rhs, *by)):
         if isinstance(e, f.Let) and e.kind != "any" and not has[e.kind](e.definition):
             raise ValueError(f"{e.tex} is not proved to be {e.kind}")
+        if not known(e):
+            raise TypeError(f"{type(e).__name__} is no formula that is known")
         if isinstance(e, f.Sym) and e.among is not None:
+            if not known(e.among):
+                raise TypeError(f"{type(e.among).__name__} is no set that is known")
             sets.check(e)

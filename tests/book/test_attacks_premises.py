@@ -56,6 +56,7 @@ from companion.proof import (
     slack,
     solution,
 )
+from companion.proof.formula import Leaf
 from companion.proof.instances import DECADES, EDGES, PLAIN, Instance
 from companion.proof.sets import Diagonal, Ones, Orthonormal, Slack
 
@@ -213,6 +214,39 @@ TRUE = {
 @pytest.mark.parametrize("name", TRUE)
 def test_what_holds_is_proved(name):
     assert holds(TRUE[name])
+
+
+class Lie(Leaf):
+    """Zero in the proof, one in every instance: and so, one is zero."""
+
+    tex = "l"
+
+    def lower(self, algebra):
+        return ZERO.value
+
+    def evaluate(self, world):
+        return 0.0
+
+
+class AllOnes(Ones):
+    def facts(self, sym):
+        return ((sym, 0 * sym),)
+
+
+class Unit(Sym):
+    pass
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        equation(Lie(), ZERO),
+        equation(Sym("o", "n", among=AllOnes()), Zero("n", 1)),
+        equation(Unit("U", "D", "D", "pd").I * Unit("U", "D", "D", "pd"), I),
+    ],
+)
+def test_classes_that_are_not_the_engines_are_refused(build):
+    assert refused(build)
 
 
 def test_premises_are_told():

@@ -46,6 +46,7 @@ A, B = Sym("A", "D", "K"), Sym("B", "K", "D")
 R, C = Sym("R", "r", "D"), Sym("C", "r", "D")
 x, y = Sym("x", "D"), Sym("y", "D")
 s = scalar("s")
+VARIANCE = scalar(r"\sigma^2")
 I, I_K, I_R = Eye("D"), Eye("K"), Eye("r")
 
 
@@ -387,6 +388,15 @@ def test_draws_depend_on_the_name_alone():
         (x.T * P * x / s, r"\frac{x^\top P x}{s}"),
         (x * x.T / s, r"\frac{x x^\top}{s}"),
         (HALF * (P + Q), r"\tfrac{1}{2} \left(P + Q\right)"),
+        (1 / s, r"\frac{1}{s}"),
+        (HALF / s, r"\tfrac{1}{2}\frac{1}{s}"),
+        (s * s, "s^{2}"),
+        (VARIANCE * VARIANCE, r"\left(\sigma^{2}\right)^{2}"),
+        (1 / (VARIANCE * VARIANCE), r"\frac{1}{\left(\sigma^{2}\right)^{2}}"),
+        (2 * (HALF * P), r"2 \cdot \tfrac{1}{2} P"),
+        (Let("a + b", P + Q) * P, r"\left(a + b\right) P"),
+        (Let("x^2", P).I, r"\left(x^2\right)^{-1}"),
+        (-(P + Q), r"-\left(P + Q\right)"),
     ],
 )
 def test_tex_keeps_the_authors_order(formula, expected):
