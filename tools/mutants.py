@@ -28,6 +28,9 @@ SAME = ROOT / "tests" / "mutants.toml"
 COPIED = ("fimlib", "companion", "chapters", "tests", "tools", "_ext", "figures")
 SECONDS = 900  # an edit that takes longer does not end
 ASKED = 0.95  # the share that must be noticed
+# Tests of the rest of the project, and of what is no number: packaging, form, words.
+REST = {"figures", "book", "peers", "test_architecture", "test_cli", "test_docstrings"}
+REST |= {"test_mutants", "test_readme", "test_wheel"}
 NOTICED = {0: None, 1: "tests", 2: "ledger", 3: "does not end"}
 
 
@@ -57,8 +60,7 @@ def test_files(file, root=ROOT):
     module = file.removesuffix(".py").split("/")[1]
     word = re.compile(rf"\b{re.escape(module)}\b")
     tests = sorted((root / "tests").rglob("test_*.py"))
-    others = ("figures", "book", "peers")  # they test the rest of the project
-    texts = {p: p.read_text() for p in tests if p.parent.name not in others}
+    texts = {p: p.read_text() for p in tests if not REST & {p.parent.name, p.stem}}
 
     def far(path):
         named = module in path.stem or module == path.parent.name

@@ -34,6 +34,9 @@ class Derived:
     report: Report
     displays: dict  # label -> LaTeX
 
+    def __repr__(self):
+        return f"{self.claim}: {len(self.steps)} lines derived"
+
     def _repr_markdown_(self):
         return derived_markdown(self.report)
 
