@@ -120,11 +120,8 @@ class Instance:
             return self.matrix(shape)
         return getattr(self, kind)(shape[0])
 
-    def draw(self, sym, centre=None):
-        """The value of a symbol, at the outcome in question if it is random.
-
-        centre gives the value of its mean, if it has one.
-        """
+    def draw(self, sym):
+        """The value of a symbol, at the outcome in question if it is random."""
         if id(sym) not in self.values:
             shape = self.size(sym.rows), self.size(sym.cols)
             if sym.among is not None:
@@ -132,7 +129,8 @@ class Instance:
             elif sym.mean is None:
                 options = [self.of_kind(sym.kind, shape)]
             else:
-                options = self._around(sym, np.asarray(centre()).reshape(shape))
+                centre = np.asarray(value(sym.mean, self)).reshape(shape)
+                options = self._around(sym, centre)
             self.values[id(sym)] = sym, options
         options = self.values[id(sym)][1]
         return options[self.outcome % len(options)]
@@ -187,7 +185,7 @@ def _value(e, world):
         case f.Const():
             return _constant(e.value, world)
         case f.Sym():
-            return world.draw(e, lambda: value(e.mean, world))
+            return world.draw(e)
         case f.Let():
             return value(e.definition, world)
         case f.Eye():
