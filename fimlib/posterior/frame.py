@@ -12,11 +12,9 @@ are inner products of whitened rows (T8, T30, T44). The ways, by cost and digits
     "parameters"  all D coordinates; many Kronecker roots by Gram blocks against D x D
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,8 +25,8 @@ from fimlib.linalg import EPS, squared_singular, warn_if_inaccurate
 from fimlib.posterior import dense
 from fimlib.posterior.span import POSTERIOR, AllParameters, Form, GramSpan, RowSpan
 
-if TYPE_CHECKING:
-    from fimlib.posterior.gaussian import GaussianPosterior
+# A GaussianPosterior, whose module imports this one.
+Posterior = Any
 
 # Work (multiplications) up to which everything is done on the rows themselves: it
 # keeps twice the digits of sums and Gram matrices of them, and costs more.
@@ -48,9 +46,7 @@ def affordable(work: float, times: float = 1) -> bool:
     return work <= times * EXACT_WORK
 
 
-def way_of(
-    post: GaussianPosterior, pool: Any, evals: Sequence, again: bool = False
-) -> str:
+def way_of(post: Posterior, pool: Any, evals: Sequence, again: bool = False) -> str:
     """The way for scores of a pool, whose rows are perhaps needed again and again."""
     size = post.num_parameters
     roots = [*post.train_roots, *evals]
@@ -126,7 +122,7 @@ def inner_products(a: FisherRoots, b: FisherRoots, name: str) -> Tensor:
     return a.cross(b).reshape(count, other).double()
 
 
-def joint_log_det(post: GaussianPosterior, roots: FisherRoots) -> Tensor:
+def joint_log_det(post: Posterior, roots: FisherRoots) -> Tensor:
     """log det(I + F P^{-1}), () in nats, with F the sum over the examples (T8, T25)."""
     # From the smaller Gram matrix of the whitened rows, unless its rounding, eps times
     # the trace, could be seen and the rows can be had.
@@ -166,7 +162,7 @@ def _log_det_of(
     return value
 
 
-def precision_of(post: GaussianPosterior) -> dense.DensePrecision:
+def precision_of(post: Posterior) -> dense.DensePrecision:
     """P's factors: by rows where that is affordable, or needed for the digits."""
     if rows_are_cheap(post):
         return dense.by_rows(post)
@@ -180,7 +176,7 @@ def precision_of(post: GaussianPosterior) -> dense.DensePrecision:
     return dense.by_rows(post)
 
 
-def rows_are_cheap(post: GaussianPosterior, times: float = 1) -> bool:
+def rows_are_cheap(post: Posterior, times: float = 1) -> bool:
     """Whether P may be factored from the rows of its training roots."""
     rows = sum(one.num_rows for one in post.train_roots) + post.num_parameters
     return affordable(rows * post.num_parameters**2, times)
@@ -192,7 +188,7 @@ class Frame:
     m is None without evaluation roots; large: whether rows of the pool cost too much.
     """
 
-    def __init__(self, post: GaussianPosterior, way: str, span: Any, x: Any) -> None:
+    def __init__(self, post: Posterior, way: str, span: Any, x: Any) -> None:
         self.post, self.way, self.span = post, way, span
         # X, of all D parameters when it is asked for.
         self.inverse_root: Callable[[], Tensor] = x
@@ -285,7 +281,7 @@ class Frame:
 
 
 def frame_of(
-    post: GaussianPosterior,
+    post: Posterior,
     pool: FisherRoots,
     eval_roots: FisherRoots | None = None,
     again: bool = False,
@@ -305,12 +301,12 @@ def frame_of(
     return frame
 
 
-def frame_spanning(post: GaussianPosterior, *sides: FisherRoots) -> Frame:
+def frame_spanning(post: Posterior, *sides: FisherRoots) -> Frame:
     """A frame in whose span nothing is left over of any of these roots."""
     return _frame(post, way_of(post, None, sides), sides)
 
 
-def _frame(post: GaussianPosterior, way: str, evals: Sequence[FisherRoots]) -> Frame:
+def _frame(post: Posterior, way: str, evals: Sequence[FisherRoots]) -> Frame:
     if way == "parameters":
         everything = AllParameters(post.num_parameters)
         return Frame(post, way, everything, lambda: post.root_inverse)
@@ -330,7 +326,7 @@ def _whitened(frame: Frame, roots: FisherRoots) -> tuple[Tensor, bool]:
     return (ratio + ratio.mT) / 2, False
 
 
-def base_of(post: GaussianPosterior, way: str, evals: Sequence) -> tuple:
+def base_of(post: Posterior, way: str, evals: Sequence) -> tuple:
     """A span of training and evaluation rows, X in it, and log det(P / lambda)."""
     if not evals and way in post.bases:
         return post.bases[way]
