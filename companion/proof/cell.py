@@ -25,7 +25,7 @@ class NotDerived(Exception):
     """A line of a derivation does not hold, or a display says what no line says."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Derived:
     """What `derive` found: the claim's lines, decided, and the displays they state."""
 
@@ -35,7 +35,8 @@ class Derived:
     displays: dict  # label -> LaTeX
 
     def __repr__(self):
-        return f"{self.claim}: {len(self.steps)} lines derived"
+        good = sum(o.ok for _, o in self.report.steps)
+        return f"{self.claim}: {good} of {len(self.steps)} lines hold"
 
     def _repr_markdown_(self):
         return derived_markdown(self.report)

@@ -1,4 +1,7 @@
-"""Random worlds: sizes, scalars and matrices that satisfy what symbols promise.
+"""Random worlds, and the values of formulas in them.
+
+Sizes, scalars and matrices satisfy what their symbols promise (symmetric, positive
+definite, a given expectation); a formula's tree is evaluated with numpy.
 
 A world is "plain" (floats of moderate size), or exact (mpmath, many digits): "decades"
 mixes scales from 1e-6 to 1e6, "edges" has zeros, singular and indefinite matrices,
@@ -7,12 +10,15 @@ equal entries, wherever the symbols' kinds allow them.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 
 import mpmath
 import numpy as np
+import sympy
 
 from companion.proof import arrays
+from companion.proof import formula as f
 from companion.proof.points import draw_number, to_number
 
 SIZES = (1, 2, 3, 5, 7)
@@ -114,11 +120,8 @@ class Instance:
             return self.matrix(shape)
         return getattr(self, kind)(shape[0])
 
-    def draw(self, sym, centre=None):
-        """The value of a symbol, at the outcome in question if it is random.
-
-        centre gives the value of its mean, if it has one.
-        """
+    def draw(self, sym):
+        """The value of a symbol, at the outcome in question if it is random."""
         if id(sym) not in self.values:
             shape = self.size(sym.rows), self.size(sym.cols)
             if sym.among is not None:
@@ -126,7 +129,8 @@ class Instance:
             elif sym.mean is None:
                 options = [self.of_kind(sym.kind, shape)]
             else:
-                options = self._around(sym, np.asarray(centre()).reshape(shape))
+                centre = np.asarray(value(sym.mean, self)).reshape(shape)
+                options = self._around(sym, centre)
             self.values[id(sym)] = sym, options
         options = self.values[id(sym)][1]
         return options[self.outcome % len(options)]
@@ -160,3 +164,97 @@ class Instance:
             number = drawn if self.exact else float(drawn)
             self.values[symbol] = symbol, [number]
         return self.values[symbol][1][0]
+
+
+# --- values -------------------------------------------------------------------------
+
+
+def value(e, world):
+    """Value of a formula in an `Instance`: a number or a 2-D array."""
+    key = id(e), world.outcome
+    if key not in world.known:
+        result = _value(e, world)
+        if e.shape == f.SCALAR:
+            result = np.asarray(result).reshape(()).item()
+        world.known[key] = e, result  # e, so that its id stays its own
+    return world.known[key][1]
+
+
+def _value(e, world):
+    match e:
+        case f.Const():
+            return _constant(e.value, world)
+        case f.Sym():
+            return world.draw(e)
+        case f.Let():
+            return value(e.definition, world)
+        case f.Eye():
+            return world.numbers(np.eye(world.size(e.size)))
+        case f.Zero():
+            return world.numbers(np.zeros((world.size(e.rows), world.size(e.cols))))
+        case f.Add():
+            return sum(value(t, world) for t in e.terms)
+        case f.Mul():
+            return _product(e.factors, world)
+        case f.Transpose():
+            return np.atleast_2d(value(e.arg, world)).T
+        case f.Inv():
+            inner = value(e.arg, world)
+            return 1 / inner if e.shape == f.SCALAR else arrays.inverse(inner)
+        case f.Det():
+            return arrays.det(np.atleast_2d(value(e.arg, world)))
+        case f.Tr():
+            return np.trace(np.atleast_2d(value(e.arg, world)))
+        case f.Log():
+            if isinstance(e.arg, f.Det):
+                return arrays.log_det(np.atleast_2d(value(e.arg.arg, world)))
+            return arrays.log(value(e.arg, world))
+        case f.Block():
+            rows = [[np.atleast_2d(value(b, world)) for b in row] for row in e.rows]
+            return np.block(rows)
+        case f.Mean():
+            return _mean(e.arg, world)
+    return e.evaluate(world)  # a leaf that another module adds
+
+
+@functools.lru_cache(maxsize=4096)
+def _compiled(e):
+    symbols = sorted(e.free_symbols, key=str)
+    return symbols, sympy.lambdify(symbols, e, "mpmath")
+
+
+def _constant(e, world):
+    if e.is_Symbol:
+        return world.scalar(e)
+    if e.is_Rational:
+        number = to_number(e)
+    else:
+        symbols, function = _compiled(e)
+        number = function(*(mpmath.mpf(world.scalar(s)) for s in symbols))
+    return number if world.exact else float(number)
+
+
+def _product(factors, world):
+    """Left to right; a stretch whose shape closes to 1 x 1 is a scalar.
+
+    Shapes are the formula's, not the arrays': a D x D matrix stays one if D is 1.
+    """
+    coefficient, out, rows = 1, None, None
+    for e in factors:
+        x = value(e, world)
+        if e.shape == f.SCALAR:
+            coefficient *= x
+            continue
+        out, rows = (x, e.shape[0]) if out is None else (out @ x, rows)
+        if rows == 1 and e.shape[1] == 1:
+            coefficient, out = coefficient * out.item(), None
+    return coefficient if out is None else out * coefficient  # arrays first
+
+
+def _mean(arg, world):
+    total, outside = 0, world.outcome
+    for outcome in range(OUTCOMES):
+        world.outcome = outcome
+        total = total + value(arg, world) * world.weights[outcome]
+    world.outcome = outside
+    return total

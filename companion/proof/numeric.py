@@ -1,118 +1,20 @@
-"""Values of formulas on random matrices: counterexamples, and a second opinion.
+"""Two sides compared on random instances: counterexamples, and a second opinion.
 
-Nothing here uses the normal forms: a formula's tree is evaluated with numpy, on
-matrices of random sizes that satisfy what their symbols promise (symmetric, positive
-definite, a given expectation). A proved equality must also hold here.
+Nothing here uses the normal forms. A proved relation must also hold here.
 """
 
 from __future__ import annotations
 
-import functools
-
 import mpmath
 import numpy as np
-import sympy
 
 from companion.proof import arrays, laws
 from companion.proof import formula as f
-from companion.proof.instances import DECADES, EDGES, OUTCOMES, PLAIN, Instance
-from companion.proof.instances import as_numbers as as_numbers
-from companion.proof.points import to_number
+from companion.proof.instances import DECADES, EDGES, PLAIN, Instance, value
 
 WORLDS = 6 * (PLAIN,) + 4 * (DECADES,) + 3 * (EDGES,)
 ATTEMPTS = 8  # to find values, of given sizes, for which the premises hold
 LAWS = 12  # joint laws that entropies are compared on
-
-
-def value(e, world):
-    """Value of a formula in an `Instance`: a number or a 2-D array."""
-    key = id(e), world.outcome
-    if key not in world.known:
-        result = _value(e, world)
-        if e.shape == f.SCALAR:
-            result = np.asarray(result).reshape(()).item()
-        world.known[key] = e, result  # e, so that its id stays its own
-    return world.known[key][1]
-
-
-def _value(e, world):
-    match e:
-        case f.Const():
-            return _constant(e.value, world)
-        case f.Sym():
-            return world.draw(e, lambda: value(e.mean, world))
-        case f.Let():
-            return value(e.definition, world)
-        case f.Eye():
-            return world.numbers(np.eye(world.size(e.size)))
-        case f.Zero():
-            return world.numbers(np.zeros((world.size(e.rows), world.size(e.cols))))
-        case f.Add():
-            return sum(value(t, world) for t in e.terms)
-        case f.Mul():
-            return _product(e.factors, world)
-        case f.Transpose():
-            return np.atleast_2d(value(e.arg, world)).T
-        case f.Inv():
-            inner = value(e.arg, world)
-            return 1 / inner if e.shape == f.SCALAR else arrays.inverse(inner)
-        case f.Det():
-            return arrays.det(np.atleast_2d(value(e.arg, world)))
-        case f.Tr():
-            return np.trace(np.atleast_2d(value(e.arg, world)))
-        case f.Log():
-            if isinstance(e.arg, f.Det):
-                return arrays.log_det(np.atleast_2d(value(e.arg.arg, world)))
-            return arrays.log(value(e.arg, world))
-        case f.Block():
-            rows = [[np.atleast_2d(value(b, world)) for b in row] for row in e.rows]
-            return np.block(rows)
-        case f.Mean():
-            return _mean(e.arg, world)
-    return e.evaluate(world)  # a leaf that another module adds
-
-
-@functools.lru_cache(maxsize=4096)
-def _compiled(e):
-    symbols = sorted(e.free_symbols, key=str)
-    return symbols, sympy.lambdify(symbols, e, "mpmath")
-
-
-def _constant(e, world):
-    if e.is_Symbol:
-        return world.scalar(e)
-    if e.is_Rational:
-        number = to_number(e)
-    else:
-        symbols, function = _compiled(e)
-        number = function(*(mpmath.mpf(world.scalar(s)) for s in symbols))
-    return number if world.exact else float(number)
-
-
-def _product(factors, world):
-    """Left to right; a stretch whose shape closes to 1 x 1 is a scalar.
-
-    Shapes are the formula's, not the arrays': a D x D matrix stays one if D is 1.
-    """
-    coefficient, out, rows = 1, None, None
-    for e in factors:
-        x = value(e, world)
-        if e.shape == f.SCALAR:
-            coefficient *= x
-            continue
-        out, rows = (x, e.shape[0]) if out is None else (out @ x, rows)
-        if rows == 1 and e.shape[1] == 1:
-            coefficient, out = coefficient * out.item(), None
-    return coefficient if out is None else out * coefficient  # arrays first
-
-
-def _mean(arg, world):
-    total, outside = 0, world.outcome
-    for outcome in range(OUTCOMES):
-        world.outcome = outcome
-        total = total + value(arg, world) * world.weights[outcome]
-    world.outcome = outside
-    return total
 
 
 def compare(lhs, rhs, relation, rng, premises=(), trials=None):

@@ -14,8 +14,7 @@ import sympy
 from companion.proof import arrays
 from companion.proof import formula as f
 from companion.proof.algebra import Algebra
-from companion.proof.instances import OUTCOMES
-from companion.proof.numeric import value
+from companion.proof.instances import OUTCOMES, value
 from companion.proof.points import evaluated
 from companion.proof.render import tex
 from companion.proof.words import add, dimension, scale

@@ -15,7 +15,7 @@ import sympy
 from companion.proof import formula as f
 from companion.proof.calculus import exchanged
 from companion.proof.formula import Sym
-from companion.proof.numeric import as_numbers, value
+from companion.proof.instances import as_numbers, value
 from companion.proof.render import tex as latex
 from companion.proof.rules import holds_by_definition
 from companion.proof.words import dimension

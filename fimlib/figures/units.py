@@ -39,7 +39,8 @@ def fixed_threads(count: int) -> Iterator[None]:
 
 def progress_bars(shown: bool) -> Bars:
     """bar(description, total, initial), which shows itself if that is wanted."""
-    return functools.partial(tqdm, disable=not shown, leave=False)
+    made = functools.partial(tqdm, disable=not shown, leave=False)
+    return lambda what, total, done: made(desc=what, total=total, initial=done)
 
 
 class Work:

@@ -61,6 +61,10 @@ def test_lines_are_shown_with_their_reason_and_verdict():
     assert r"\left(\Sigma \Sigma_{new}^{-1}\right)" in rows[2][1]
 
 
+def test_where_nothing_is_typeset_it_is_short():
+    assert repr(derive("T7", *LINES)) == "T7: 4 of 4 lines hold"
+
+
 def test_what_the_lines_need_is_told():
     text = derive("T7", *LINES)._repr_markdown_()
     assert r"*where* $\Sigma_{new}$ $= \left(\Sigma^{-1} +" in text

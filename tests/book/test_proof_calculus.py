@@ -22,8 +22,7 @@ from companion.proof import (
     logdet,
     scalar,
 )
-from companion.proof.instances import Instance
-from companion.proof.numeric import value
+from companion.proof.instances import Instance, value
 
 P, Q = Sym("P", "D", "D", "pd"), Sym("Q", "D", "D", "pd")
 V = Sym("V", "D", "D", "symmetric")
