@@ -1,6 +1,6 @@
 """Break fimlib by machine, one edit at a time, and see whether the checks notice.
 
-python tools/mutants.py [--only WORD] [--sample 200] [--jobs 2]. The edits are those of
+python tools/mutants.py [--only WORD] [--sample 150] [--jobs 2]. The edits are those of
 tools/edits.py in the formulas of the library's core; a sample of them, the same in
 every run, is applied alone to a copy of the project. Each faces the core's tests, those
 of its module first, to the first failure, and then the ledger. Prints every survivor;
@@ -167,7 +167,7 @@ def main():
     """Run the edits and print what came of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="a word in an edit's name")
-    parser.add_argument("--sample", type=int, default=200)
+    parser.add_argument("--sample", type=int, default=150)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
