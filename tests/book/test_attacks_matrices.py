@@ -64,6 +64,12 @@ whole, lower = block([I, Z], [Q, I]), block([I, zeros], [Q, I])
 upper = block([I, Z], [zeros, I])
 
 
+z = Sym("z", "D")
+UPDATED = (P + x * x.T).I
+SIGNED, SIGN = (P + c * x * y.T).I, Invertible(P + c * x * y.T)
+CAUCHY = (x.T * x) * (y.T * y) - (x.T * y) * (x.T * y)
+
+
 def name(definition, **kind):
     return Let("M", definition, **kind)
 
@@ -132,6 +138,25 @@ EQUATIONS = {
     "a size is no number": (Tr(I), Const(sympy.Integer(3))),
     "no size": (Tr(Eye("0")), ZERO),
     "identities of two sizes": (Eye("D"), Eye("K")),
+    # Inverses of rank-one updates: no vector is zero because a relation divides.
+    "a vector is zero": (x, 0 * x),
+    "an update kills its vector": (UPDATED * x, 0 * x),
+    "an update kills any vector": (UPDATED * y, 0 * y),
+    "the update left out": (x.T * UPDATED * y, x.T * P.I * y),
+    "a product left out": (y * x.T * UPDATED, zeros),
+    "an update of any sign": (x * y.T * SIGNED, zeros, SIGN),
+    "that is none": (SIGNED, P.I, SIGN),
+    "beside its inverse": (P.I * x * y.T * P.I + 0 * SIGNED, zeros, SIGN),
+    # Cauchy's gap is zero for D = 1 and for no other size.
+    "a coefficient that vanishes for D = 1": (
+        (P + CAUCHY * z * z.T).I,
+        P.I,
+        Invertible(P + CAUCHY * z * z.T),
+    ),
+    "forms of two vectors": (
+        (x.T * P * y) * (y.T * P * x),
+        (x.T * P * x) * (y.T * P * y),
+    ),
     # Rules.
     "any rule": (Det(P), Det(Q), Rule()),
     "Sylvester of others": (Det(I + P * Q), Det(I + P * P), Sylvester(P, Q)),
