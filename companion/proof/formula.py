@@ -126,7 +126,7 @@ def is_random(e):
 
 
 def subtrees(e):
-    """Every node of a formula, definitions of `Let`s and means of symbols included.
+    """Every node of a formula, definitions of names and means of symbols included.
 
     Also of whatever holds formulas: a rule, a certificate, a tuple.
     """
