@@ -15,9 +15,9 @@ from fimlib.posterior.frame import side_of, smaller_gram
 def marglik_precision(train_roots: FisherRoots, theta_star: ArrayLike) -> float:
     """Return the prior precision that maximises the Laplace evidence, a float.
 
-    The only root of delta theta_star^T theta_star = sum_i l_i / (l_i + delta) over the eigenvalues
-    l_i of the information of train_roots (M, r, D), from the smaller of D x D and
-    (M r) x (M r) (MacKay 1992). theta_star: (D,), the fitted parameters, in any order.
+    The only root of delta theta_star^T theta_star = sum_i l_i / (l_i + delta) over the
+    eigenvalues l_i of the information of train_roots (M, r, D), from the smaller of
+    D x D and (M r) x (M r) (MacKay 1992). theta_star: (D,), the fitted parameters.
 
     Raises:
         ValueError: for theta_star = 0 (delta would be infinite), no examples, no
