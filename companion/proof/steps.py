@@ -64,7 +64,7 @@ class Step:
 
     @property
     def premises(self):
-        """What the step rests on, each in Markdown: sets, conditions, independences."""
+        """What the step rests on (sets, conditions, independences), in Markdown."""
         return premises_of(self)
 
     def decide(self, rng):

@@ -103,7 +103,7 @@ class LoaderRoots(StreamedRoots):
 
     @property
     def num_outputs(self) -> int:
-        """Numbers a root's row is combined from when it meets a vector: 1, or C."""
+        """How many numbers, 1 or C, make up a row's product with a vector."""
         return self._example.num_outputs
 
     def reduced(self) -> LoaderRoots:
