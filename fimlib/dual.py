@@ -7,7 +7,7 @@ of size N x D or D x D is held.
 """
 
 import torch
-from torch.func import functional_call, jvp, vjp
+from torch.func import jvp, vjp
 
 from fimlib import linalg
 from fimlib._checks import as_tensor, check_count, positive_float
@@ -109,7 +109,7 @@ def fisher_product(roots, vectors):
 
 def _squared_norm(rows):
     """Of each row, in its own dtype; their sums are taken in float64."""
-    return torch.linalg.vecdot(rows, rows).double()
+    return torch.linalg.vector_norm(rows, dim=-1).double().square()
 
 
 def _checked_count(roots):
@@ -156,10 +156,12 @@ def _through_network(roots, vector):
     ):
 
         def outputs(parameters, x=x):
-            return functional_call(network.model, (parameters, network.buffers), (x,))
+            return network.function(parameters, x)
 
         change = jvp(outputs, (network.parameters,), (tangents,))[1]
         weights = (u @ (u.mT @ change[:, :, None]))[:, :, 0]
         grads = vjp(outputs, network.parameters)[1](weights)[0]
         total = total + torch.cat([g.flatten() for g in grads.values()]).double()
+    if not torch.isfinite(total).all():
+        roots.held()  # says which example and parameter
     return total

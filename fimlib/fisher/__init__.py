@@ -13,7 +13,8 @@ from fimlib.fisher.kronecker import KroneckerRoots, embed
 from fimlib.fisher.last_layer import last_layer_roots
 from fimlib.fisher.layered import LayeredRoots
 from fimlib.fisher.loader import LoaderRoots, roots_from_loader
-from fimlib.fisher.network import NetworkRoots, network_roots, observed_information
+from fimlib.fisher.network import NetworkRoots, network_roots
+from fimlib.fisher.observed import observed_information
 from fimlib.fisher.roots import FisherRoots
 from fimlib.fisher.streamed import StreamedRoots
 

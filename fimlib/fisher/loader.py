@@ -1,22 +1,21 @@
 """Roots of a data loader's examples, of which only one batch is held at a time."""
 
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import torch
-from torch.utils.data import (
-    DataLoader,
-    RandomSampler,
-    SequentialSampler,
-    SubsetRandomSampler,
-    WeightedRandomSampler,
-)
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from fimlib._checks import as_tensor, check_choice, check_count, positive_int
-from fimlib.families import Categorical
-from fimlib.fisher.last_layer import check_estimator, last_layer_roots
-from fimlib.fisher.network import Network, check_examples_alone, forward, frozen_copy
-from fimlib.fisher.roots import join, selection
+from fimlib._checks import check_choice, check_generator, positive_int
+from fimlib.families import Categorical, ExponentialFamily
+from fimlib.fisher.batch import Batch
+from fimlib.fisher.batches import check_labels, check_loader, count_examples, unpacked
+from fimlib.fisher.head import LastLayer
+from fimlib.fisher.last_layer import check_estimator
+from fimlib.fisher.model import Forward, Output, Parameters
+from fimlib.fisher.network import Network
+from fimlib.fisher.roots import FisherRoots, join, selection
 from fimlib.fisher.streamed import StreamedRoots
 
 # Examples of a last layer that a pass works on together.
@@ -24,60 +23,91 @@ _TOGETHER = 4_096
 
 
 def roots_from_loader(
-    model,
-    loader,
-    family=None,
-    scope="last_layer",
-    layer=None,
-    estimator="exact",
-    num_samples=1,
-    generator=None,
-    dtype=torch.float64,
-    progress=True,
-):
+    model: nn.Module,
+    loader: Iterable,
+    family: ExponentialFamily | None = None,
+    scope: str = "last_layer",
+    layer: str | None = None,
+    estimator: str = "exact",
+    num_samples: int = 1,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype = torch.float64,
+    progress: bool = True,
+    *,
+    parameters: Parameters = None,
+    output: Output = None,
+    forward: Forward = None,
+) -> "LoaderRoots":
     """Fisher roots of all examples of a loader, computed batch by batch (T16, T31).
 
-    loader: anything that gives the same batches each time it is iterated over: inputs
-    (m, ...), or tuples (inputs, labels, ...), of which estimator "empirical" takes the
-    labels. scope: "last_layer", the final Linear layer or the one named `layer` (its
-    outputs must be the model's), parameters as in `last_layer_roots`; or "network", as
-    in `network_roots`. The model is copied, in eval mode, and left as it is; for the
-    last layer it runs in its own dtype, and its features are converted to `dtype`.
-    Every method of the result is one pass over the loader, with a progress bar unless
-    `progress` is off; "monte_carlo" draws the same labels in each. `roots[indices]`
-    holds what it selects.
+    The model is copied, in eval mode, and left as it is; for the last layer it runs in
+    its own dtype, and its features are converted to `dtype`. Every method of the result
+    is one pass over the loader; "monte_carlo" draws the same labels in each.
+    `roots[indices]` holds what it selects.
 
-    Raises ValueError for an iterator or generator, which cannot be passed over twice, a
-    loader that shuffles or augments, and what `network_roots` refuses.
+    Args:
+        model: as in `network_roots`.
+        loader: anything that gives the same batches each time it is iterated over:
+            inputs (m, ...), or pairs (inputs, labels), of which "empirical" takes the
+            labels; inputs may be tuples, and inputs or the whole batch dicts.
+        family: of the labels, `Categorical()` by default.
+        scope: "last_layer", parameters as in `last_layer_roots`, or "network", as in
+            `network_roots`.
+        layer: name of the Linear layer W phi + b whose outputs are the model's, which
+            is checked for every batch; by default it is found.
+        estimator: as in `last_layer_roots`.
+        num_samples: S, of "monte_carlo".
+        generator: of "monte_carlo".
+        dtype: a floating dtype, of the roots.
+        progress: whether passes show a bar.
+        parameters: as in `network_roots`, for scope "network".
+        output: as in `network_roots`.
+        forward: a function of (model, batch), given the whole batch, to outputs.
+    Returns:
+        Roots of all examples, in the loader's order.
+    Raises:
+        ValueError: what cannot be passed over twice, a loader that shuffles, augments
+            or pads, tuples other than (inputs, labels), what `network_roots` refuses.
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 4))
+        >>> roots_from_loader(model, [torch.ones(5, 2)], progress=False)
+        LoaderRoots(5 examples, rank 3, 16 parameters)
     """
     family = Categorical() if family is None else family
     check_choice(scope, "scope", ("last_layer", "network"))
     check_estimator(estimator, () if estimator == "empirical" else None)
+    check_generator(generator)
     positive_int(num_samples, "num_samples")
-    if scope == "network" and layer is not None:
-        raise ValueError(f'layer has no use for scope "network", got {layer!r}')
-    first = _first_inputs(loader)
+    for name, value, other in (
+        ("layer", layer, "network"),
+        ("parameters", parameters, "last_layer"),
+    ):
+        if scope == other and value is not None:
+            raise ValueError(f'{name} has no use for scope "{scope}", got {value!r}')
+    whole = forward is not None
+    first = Batch(unpacked(check_loader(loader, whole), whole)[0])
+    evaluator: Network | LastLayer
     if scope == "network":
-        evaluator = Network(model, dtype)
+        evaluator = Network(model, dtype, parameters, output, forward)
     else:
-        evaluator = _LastLayer(model, layer, first, family, dtype)
+        evaluator = LastLayer(model, layer, first, family, dtype, output, forward)
     options = (family, estimator, num_samples)
-    return LoaderRoots(_Source(loader, evaluator, options, generator, progress))
+    return LoaderRoots(_Source(loader, evaluator, options, generator, progress, whole))
 
 
 class LoaderRoots(StreamedRoots):
     """Roots of a loader's examples; see `roots_from_loader`."""
 
-    def __init__(self, source, change=None):
+    def __init__(self, source: "_Source", change: Callable | None = None) -> None:
         self._source = source
         # What is done to the roots of the examples from a number on: (roots, start).
         self._change = change or (lambda roots, start: roots)
         self._example = self._change(source.example, 0)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._source.count
 
-    def __getitem__(self, indices):
+    def __getitem__(self, indices: Any) -> FisherRoots:
         wanted = torch.arange(len(self))[selection(indices, len(self))]
         ordered, places = wanted.unique(return_inverse=True)
         found = [
@@ -89,53 +119,53 @@ class LoaderRoots(StreamedRoots):
         return join(found)[places]
 
     @property
-    def rank(self):
+    def rank(self) -> int:
         """r, the number of rows of each root."""
         return self._example.rank
 
     @property
-    def num_parameters(self):
+    def num_parameters(self) -> int:
         """The number D of parameters."""
         return self._example.num_parameters
 
     @property
-    def num_outputs(self):
+    def num_outputs(self) -> int:
         """Numbers a root's row is combined from when it meets a vector: 1, or C."""
         return self._example.num_outputs
 
     @property
-    def dtype(self):
+    def dtype(self) -> torch.dtype:
         """The floating type of the roots."""
         return self._example.dtype
 
     @property
-    def device(self):
+    def device(self) -> torch.device:
         """The device of the model."""
         return self._example.device
 
     @property
-    def kronecker(self):
+    def kronecker(self) -> bool:
         """Whether the examples' roots have Kronecker form."""
         return self._example.kronecker
 
     @property
-    def basis(self):
+    def basis(self) -> Tensor | None:
         """As in `KroneckerRoots`."""
         return self._example.basis
 
-    def reduced(self):
+    def reduced(self) -> "LoaderRoots":
         """The same roots in the coordinates of their basis (themselves without one)."""
         if self.basis is None:
             return self
         return self._changed(lambda roots, start: roots.reduced())
 
-    def scaled(self, weights):
+    def scaled(self, weights: Tensor) -> "LoaderRoots":
         """Roots W_i R_i from weights (M, r', r): another root, of rank r'."""
         return self._changed(
             lambda roots, start: roots.scaled(weights[start : start + len(roots)])
         )
 
-    def batches(self, size):
+    def batches(self, size: int) -> Iterator[FisherRoots]:
         """Consecutive roots of at most `size` examples each, in one pass."""
         size = positive_int(size, "size")
         held, count = [], 0
@@ -155,7 +185,7 @@ class LoaderRoots(StreamedRoots):
         if count:
             yield join(held)
 
-    def parts(self):
+    def parts(self) -> Iterator[FisherRoots]:
         """Consecutive held roots."""
         for batch in self.batches(_TOGETHER):
             if batch.streamed:
@@ -163,7 +193,7 @@ class LoaderRoots(StreamedRoots):
             else:
                 yield batch
 
-    def _changed(self, change):
+    def _changed(self, change: Callable) -> "LoaderRoots":
         before = self._change
         return LoaderRoots(
             self._source, lambda roots, start: change(before(roots, start), start)
@@ -173,38 +203,53 @@ class LoaderRoots(StreamedRoots):
 class _Source:
     """Passes over a loader: its batches' roots, always the same."""
 
-    def __init__(self, loader, evaluator, options, generator, progress):
+    def __init__(
+        self,
+        loader: Iterable,
+        evaluator: Network | LastLayer,
+        options: tuple,
+        generator: torch.Generator | None,
+        progress: bool,
+        whole: bool,
+    ) -> None:
         self.loader = loader
         self.evaluator = evaluator
         self.options = options
         self.progress = progress
+        self.whole = whole
+        # Batches of which each example is known to stand alone.
+        self.known: set[int] = set()
         device = "cpu" if generator is None else generator.device
         self.seed = int(torch.randint(2**62, (), generator=generator, device=device))
         # The first batch shows what is wrong before the whole loader is counted.
         self.example = next(self.passing(torch.tensor([0])))[1][:1]
-        self.count = _count(loader)
+        self.count = count_examples(loader, whole)
 
-    def passing(self, wanted=None):
+    def passing(
+        self, wanted: Tensor | None = None
+    ) -> Iterator[tuple[int, FisherRoots, slice | None]]:
         """(start, roots, slice of `wanted`) of each batch that holds a wanted example.
 
         `wanted` are sorted example numbers; None stands for all.
         """
         start = 0
-        options = {"leave": False, "unit": "batch"}
         # Few batches, for a selection, need no bar.
-        options["disable"] = not self.progress or wanted is not None
-        bar = tqdm(self.loader, "Fisher roots", **options)
+        quiet = not self.progress or wanted is not None
+        bar = tqdm(
+            self.loader, "Fisher roots", leave=False, unit="batch", disable=quiet
+        )
         for number, batch in enumerate(bar):
             if wanted is not None and (len(wanted) == 0 or start > wanted[-1]):
                 return
-            inputs, labels = _unpacked(batch)
+            tree, labels = unpacked(batch, self.whole)
+            inputs = Batch(tree)
             stop = start + len(inputs)
             mine = None
             if wanted is not None:
                 ends = torch.searchsorted(wanted, torch.tensor([start, stop]))
                 mine = slice(*ends.tolist())
             if mine is None or mine.start < mine.stop:
-                yield start, self._roots(number, inputs, labels), mine
+                yield start, self._roots(number, inputs, labels, start), mine
             start = stop
         if start != self.count:
             raise ValueError(
@@ -212,8 +257,11 @@ class _Source:
                 f"{self.count} at first"
             )
 
-    def _roots(self, number, inputs, labels):
+    def _roots(
+        self, number: int, inputs: Batch, labels: Any, start: int
+    ) -> FisherRoots:
         family, estimator, num_samples = self.options
+        given = labels
         if estimator != "empirical":
             labels = None
         elif labels is None:
@@ -221,162 +269,14 @@ class _Source:
                 'loader must yield (inputs, labels) for estimator "empirical", got '
                 "inputs alone"
             )
-        return self.evaluator.roots(
-            inputs, family, estimator, labels, num_samples, self._generator(number)
-        )
-
-    def _generator(self, number):
-        """A generator of a batch's own: the same labels in each pass."""
-        return torch.Generator(self.evaluator.device).manual_seed(
-            (self.seed + number) % 2**63
-        )
-
-
-class _LastLayer:
-    """A model whose last linear layer's inputs are caught."""
-
-    def __init__(self, model, layer, inputs, family, dtype):
-        self.model = frozen_copy(model)
-        self.dtype = dtype
-        parameter = next(self.model.parameters(), None)
-        if parameter is None:
-            raise ValueError("model must have parameters, got none")
-        self.device, self.model_dtype = parameter.device, parameter.dtype
-        inputs = self._checked_inputs(inputs)
-        check_examples_alone(self.model, inputs)
-        self.layer = self._found(layer, inputs[:2], family)
-
-    def roots(self, inputs, family, estimator, labels, num_samples, generator):
-        """`last_layer_roots` of a batch of inputs."""
-        calls, outputs = self._called([self.layer], self._checked_inputs(inputs))
-        return last_layer_roots(
-            calls[0][1],
-            outputs,
-            family,
-            self.layer.bias is not None,
-            estimator,
-            labels,
-            num_samples,
-            generator,
-            self.dtype,
-        )
-
-    def _checked_inputs(self, inputs):
-        inputs = torch.as_tensor(inputs)
-        if inputs.is_floating_point():
-            inputs = as_tensor(inputs, "inputs", dtype=self.model_dtype)
-        return inputs.to(self.device)
-
-    def _found(self, name, inputs, family):
-        linears = {
-            n: m
-            for n, m in self.model.named_modules()
-            if isinstance(m, torch.nn.Linear)
-        }
-        if name is not None and name not in linears:
-            known = ", ".join(map(repr, linears)) or "none"
-            raise ValueError(
-                f"layer must name a Linear module of the model ({known}), got {name!r}"
-            )
-        chosen = list(linears.values()) if name is None else [linears[name]]
-        calls, outputs = self._called(chosen, inputs)
-        # The last call is the one whose result may be what the model returns.
-        if calls and _same_parameters_matter(calls[-1][2], outputs, family):
-            layer = calls[-1][0]
-            if sum(module is layer for module, _, _ in calls) == 1:
-                return layer
-        label = "its final Linear layer" if name is None else f"layer {name!r}"
-        raise ValueError(
-            f"model must return what {label} returns, called once with features "
-            '(M, d): name another `layer`, or use scope "network"'
-        )
-
-    def _called(self, modules, inputs):
-        """[(module, its inputs, its outputs)] in the order of calls, and outputs."""
-        calls = []
-
-        def catch(module, args, result):
-            calls.append((module, args[0], result))
-
-        hooks = [module.register_forward_hook(catch) for module in modules]
-        try:
-            with torch.no_grad():
-                outputs = forward(self.model, inputs)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return calls, outputs
-
-
-def _same_parameters_matter(result, outputs, family):
-    """Whether both are the same in every direction that carries information.
-
-    A log-softmax after the layer changes its outputs by a constant only, which the
-    categorical family does not see.
-    """
-    if result.shape != outputs.shape:
-        return False
-    difference = (result - outputs).double()
-    basis = family.output_basis(outputs.shape[1], outputs.device)
-    if basis is not None:
-        difference = difference @ basis
-    scale = outputs.abs().max().double()
-    return bool(difference.abs().max() <= 8 * torch.finfo(outputs.dtype).eps * scale)
-
-
-def _first_inputs(loader):
-    """Inputs of the first batch, or ValueError if passes over the loader differ."""
-    if not hasattr(loader, "__iter__") or iter(loader) is loader:
-        raise ValueError(
-            f"loader must be re-iterable, got a {type(loader).__name__}, which can be "
-            "passed over once: the scores need several passes, so give a DataLoader "
-            "or a list of batches"
-        )
-    if isinstance(loader, DataLoader):
-        _check_order(loader)
-    first = [_unpacked(batch)[0] for batch in islice(loader, 1)]
-    again = [_unpacked(batch)[0] for batch in islice(loader, 1)]
-    if not first or len(first[0]) == 0:
-        check_count(0, "loader")
-    if first[0].shape != again[0].shape or not torch.equal(first[0], again[0]):
-        raise ValueError(
-            "loader must give the same batches in every pass, got another first batch "
-            "the second time: turn shuffling and random augmentation off"
-        )
-    return first[0]
-
-
-def _check_order(loader):
-    """Raise if the samplers of a DataLoader are random."""
-    random = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
-    for sampler in (loader.sampler, getattr(loader.batch_sampler, "sampler", None)):
-        if isinstance(sampler, random):
-            raise ValueError(
-                f"loader must not shuffle, got a {type(sampler).__name__}: score i is "
-                "that of example i only in a fixed order (pass shuffle=False)"
-            )
-
-
-def _count(loader):
-    if isinstance(loader, DataLoader) and loader.batch_sampler is not None:
-        if isinstance(loader.sampler, SequentialSampler):
-            # The batches' sizes without their examples.
-            return sum(len(indices) for indices in loader.batch_sampler)
-    return sum(len(_unpacked(batch)[0]) for batch in loader)
-
-
-def _unpacked(batch):
-    """(inputs, labels or None) of one batch."""
-    labels = None
-    if isinstance(batch, tuple | list) and batch:
-        batch, labels = batch[0], batch[1] if len(batch) > 1 else None
-    try:
-        inputs = torch.as_tensor(batch)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            "loader must yield inputs, or tuples (inputs, labels, ...), got "
-            f"{type(batch).__name__}"
-        ) from error
-    if inputs.ndim == 0:
-        raise ValueError("loader must yield inputs (m, ...), got shape ()")
-    return inputs, labels
+        # A generator of the batch's own: the same labels in each pass.
+        generator = torch.Generator(self.evaluator.device)
+        generator.manual_seed((self.seed + number) % 2**63)
+        options = (family, estimator, labels, num_samples, generator)
+        inputs = self.evaluator.prepared(inputs)
+        roots = self.evaluator.roots(inputs, options, start, number not in self.known)
+        if given is not None and not self.whole:
+            classes = isinstance(family, Categorical)
+            check_labels(given, len(inputs), roots.factor.shape[1], classes)
+        self.known.add(number)
+        return roots

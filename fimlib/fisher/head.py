@@ -1,0 +1,140 @@
+"""A model's last linear layer, found and checked on every batch (T31)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fimlib._checks import check_dtype
+from fimlib.families import ExponentialFamily
+from fimlib.fisher.batch import Batch
+from fimlib.fisher.kronecker import KroneckerRoots
+from fimlib.fisher.last_layer import last_layer_roots
+from fimlib.fisher.model import (
+    Called,
+    Forward,
+    Output,
+    check_examples_alone,
+    frozen_copy,
+)
+from fimlib.fisher.model import (
+    forward as run,
+)
+
+# Examples by which the layer is found.
+_FEW = 4
+
+
+class LastLayer:
+    """A model whose last linear layer's inputs are caught."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: str | None,
+        inputs: Batch,
+        family: ExponentialFamily,
+        dtype: torch.dtype,
+        output: Output,
+        forward: Forward,
+    ) -> None:
+        check_dtype(dtype)
+        self.called = Called(frozen_copy(model), output, forward)
+        first = next(self.called.model.parameters())
+        self.device, self.model_dtype = first.device, first.dtype
+        self.dtype, self.family = dtype, family
+        self.name, self.layer = self._found(layer, self.prepared(inputs[:_FEW]))
+
+    def prepared(self, batch: Batch) -> Batch:
+        """The batch on the model's device and in its dtype."""
+        return batch.to(self.device, self.model_dtype, copy=False)
+
+    def roots(
+        self, batch: Batch, options: tuple, start: int = 0, fresh: bool = True
+    ) -> KroneckerRoots:
+        """`last_layer_roots` of a prepared batch; arguments as in `Network.roots`."""
+        calls, outputs = self._called([self.layer], batch)
+        if len(calls) != 1 or not self._is_head(*calls[0], outputs):
+            raise self._refusal(
+                f"for examples {start} to {start + len(batch) - 1}, layer {self.name!r}"
+            )
+        if fresh:
+            check_examples_alone(self.called, batch, outputs)
+        family, *rest = options
+        features, bias = calls[0][1], self.layer.bias is not None
+        return last_layer_roots(features, outputs, family, bias, *rest, self.dtype)
+
+    def _found(self, name: str | None, inputs: Batch) -> tuple[str, nn.Linear]:
+        linears = {
+            n: m
+            for n, m in self.called.model.named_modules()
+            if isinstance(m, nn.Linear)
+        }
+        if name is not None:
+            name = str(name) if name in linears else str(name).removeprefix("module.")
+            if name not in linears:
+                known = ", ".join(map(repr, linears)) or "none"
+                raise ValueError(
+                    f"layer must name a Linear module of the model ({known}), got "
+                    f"{name!r}"
+                )
+            linears = {name: linears[name]}
+        calls, outputs = self._called(list(linears.values()), inputs)
+        for call in reversed(calls):
+            once = sum(call[0] is other[0] for other in calls) == 1
+            if once and self._is_head(*call, outputs):
+                return next((n, m) for n, m in linears.items() if m is call[0])
+        raise self._refusal(
+            "its final Linear layer" if name is None else f"layer {name!r}"
+        )
+
+    def _refusal(self, what: str) -> ValueError:
+        return ValueError(
+            f"model must return what {what} returns, W phi + b, called once with "
+            "features phi (M, d): name another `layer`, or use scope "
+            f'"network", with `parameters` for those of a layer alone'
+        )
+
+    def _called(
+        self, modules: list[nn.Linear], batch: Batch
+    ) -> tuple[list[tuple[nn.Linear, Tensor, Tensor]], Tensor]:
+        """[(module, its inputs, its outputs)] in the order of calls, and outputs."""
+        calls = []
+
+        def catch(module: Any, args: tuple, kwargs: dict, result: Tensor) -> None:
+            features = args[0] if args else kwargs["input"]
+            # Copies, for what the model may do to either in place.
+            calls.append((module, features.clone(), result.clone()))
+
+        hooks = [m.register_forward_hook(catch, with_kwargs=True) for m in modules]
+        try:
+            with torch.no_grad():
+                outputs = run(self.called, batch)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return calls, outputs
+
+    def _is_head(
+        self, layer: nn.Linear, features: Tensor, result: Tensor, outputs: Tensor
+    ) -> bool:
+        """Whether W phi + b, what the layer and what the model returned are the same.
+
+        Up to what carries no information: a log-softmax after the layer changes its
+        outputs by a constant, which the categorical family does not see.
+        """
+        if result.shape != outputs.shape or features.shape[:-1] != result.shape[:1]:
+            return False
+        if layer.weight.shape != (result.shape[1], features.shape[1]):
+            return False
+        with torch.no_grad():
+            made = nn.functional.linear(features, layer.weight, layer.bias)
+        eps = 8 * torch.finfo(outputs.dtype).eps
+        size = features.norm(dim=1).amax() * layer.weight.norm(dim=1).amax()
+        if not (made - result).abs().amax() <= eps * (size + result.abs().amax()):
+            return False
+        difference = (result - outputs).double()
+        basis = self.family.output_basis(outputs.shape[1], outputs.device)
+        if basis is not None:
+            difference = difference @ basis
+        return bool(difference.abs().amax() <= eps * outputs.abs().amax())

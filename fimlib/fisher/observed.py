@@ -1,0 +1,145 @@
+"""Observed information of a whole network: indefinite, and without a root (T13)."""
+
+from typing import Any
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+from torch.func import hessian, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from fimlib._checks import is_finite, to_tensor
+from fimlib.families import Categorical, ExponentialFamily
+from fimlib.fisher.batch import Batch
+from fimlib.fisher.model import (
+    Forward,
+    Output,
+    Parameters,
+    agree,
+    check_differentiable,
+    refuse_gradient,
+)
+from fimlib.fisher.model import (
+    forward as run,
+)
+from fimlib.fisher.network import Network
+from fimlib.fisher.roots import chunk_step
+
+# Most parameters, and most numbers of the result (2 GiB).
+MAX_OBSERVED = 4_096
+_MAX_OBSERVED_NUMBERS = 2**28
+
+
+def observed_information(
+    model: nn.Module,
+    inputs: Any,
+    labels: ArrayLike,
+    family: ExponentialFamily | None = None,
+    dtype: torch.dtype = torch.float64,
+    *,
+    parameters: Parameters = None,
+    output: Output = None,
+    forward: Forward = None,
+) -> Tensor:
+    """Observed information -grad^2 log p(y_i|x_i, theta) of each example (T13, T16).
+
+    J^T H J + sum_k g_k grad^2 f_k, with g and H the gradient and Hessian of -log p by
+    the outputs f: symmetric, and indefinite in general, so that it has no root (T20).
+
+    Args:
+        model: as in `network_roots`.
+        inputs: (M, ...), as in `network_roots`.
+        labels: (M,), or what the family needs.
+        family: of the labels, `Categorical()` by default.
+        dtype: a floating dtype.
+        parameters: which ones count, D in all, as in `network_roots`.
+        output: as in `network_roots`.
+        forward: as in `network_roots`.
+    Returns:
+        (M, D, D).
+    Raises:
+        ValueError: what `network_roots` refuses, more than 4,096 parameters, and a
+            result above 2 GiB.
+    Example:
+        >>> from fimlib.families import Gaussian
+        >>> model = nn.Linear(1, 1, bias=False)
+        >>> observed_information(model, [[2.0]], [[0.0]], Gaussian(4.0))
+        tensor([[[1.]]], dtype=torch.float64)
+    """
+    family = Categorical() if family is None else family
+    network = Network(model, dtype, parameters, output, forward)
+    batch = Batch(to_tensor(inputs, "inputs") if type(inputs) is list else inputs)
+    batch, size = network.prepared(batch), network.num_parameters
+    numbers = len(batch) * size**2
+    if size > MAX_OBSERVED or numbers > _MAX_OBSERVED_NUMBERS:
+        raise ValueError(
+            f"model must have at most {MAX_OBSERVED} parameters and the result at most "
+            f"2.1 GB, got {size} parameters and {8e-9 * numbers:.1f} GB"
+        )
+    outputs = network.outputs(batch)
+    gradient = family.output_gradient(outputs, labels).to(network.dtype)
+    curvature = family.output_hessian(outputs, labels).to(network.dtype)
+    found = []
+    step = chunk_step(size**2)
+    for start, x in zip(range(0, len(batch), step), batch.split(step), strict=True):
+        part = slice(start, start + step)
+        eye = torch.eye(gradient.shape[1]).to(gradient).expand(len(x), -1, -1)
+        numbered = torch.arange(start, start + len(x))
+        jacobian = network.rows(x, eye, numbered)
+        residual = _residual(network, x, gradient[part])
+        if not is_finite(residual):
+            example, parameter = network._not_finite(residual)
+            refuse_gradient(parameter, start + example)
+        found.append(jacobian.mT @ curvature[part] @ jacobian + residual)
+    result = torch.cat(found)
+    return (result + result.mT) / 2
+
+
+def _residual(network: Network, batch: Batch, gradient: Tensor) -> Tensor:
+    """sum_k g_k grad^2 f_k (m, D, D) of a batch, from g (m, C)."""
+    with sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
+        found = _mapped_residual(network, batch, gradient)
+        if found is None:
+            pairs = zip(batch.split(1), gradient, strict=True)
+            found = torch.stack([_residual_of_one(network, x, g) for x, g in pairs])
+    return found
+
+
+def _mapped_residual(network: Network, batch: Batch, gradient: Tensor) -> Tensor | None:
+    """By vmap, or None where a module has no second derivative, or a wrong one.
+
+    Layer-norm has a wrong one in torch 2.13: the first example is computed both ways.
+    """
+    if not all(isinstance(leaf, Tensor) for leaf in batch.rows):
+        return None
+    values = [p.detach() for p in network.parameters.values()]
+    start = torch.cat([p.flatten() for p in values])
+
+    def value(theta: Tensor, g: Tensor, *row: Tensor) -> Tensor:
+        parts = theta.split([p.numel() for p in values])
+        named = {
+            name: part.view(p.shape)
+            for name, p, part in zip(network.parameters, values, parts, strict=True)
+        }
+        one = batch.with_rows([x[None] for x in row])
+        return (network.function(named, one)[0] * g).sum()
+
+    try:
+        found = vmap(lambda g, *row: hessian(value)(start, g, *row))(
+            gradient, *batch.rows
+        ).detach()
+    except Exception:
+        return None  # whatever it is that vmap cannot do here
+    first = _residual_of_one(network, batch[:1], gradient[0])
+    return found if agree(found[0], first) else None
+
+
+def _residual_of_one(network: Network, one: Batch, g: Tensor) -> Tensor:
+    """The same of one example, (D, D), by plain autograd twice."""
+    out = run(network.called, one)
+    check_differentiable(out)
+    first = network._flat_gradient(out, g[None], create_graph=True)
+    if not first.requires_grad:
+        return first.new_zeros(len(first), len(first))
+    eye = torch.eye(len(first)).to(first)
+    return torch.stack([network._flat_gradient(first, e) for e in eye]).detach()
