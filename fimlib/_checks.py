@@ -170,7 +170,7 @@ def check_choice(value: Any, name: str, choices: tuple) -> None:
 def positive_float(value: Any, name: str) -> float:
     """Return `value` as a positive finite float."""
     try:
-        number = math.nan if isinstance(value, str) else float(value)
+        number = float([] if isinstance(value, str) else value)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(
             f"{name} must be a positive number, got {type(value).__name__}"

@@ -7,16 +7,12 @@ of size N x D or D x D is held.
 """
 
 import torch
-from torch.func import jvp, vjp
 
 from fimlib import linalg
 from fimlib._checks import as_tensor, check_count, positive_float
 from fimlib.fisher import LayeredRoots, NetworkRoots
 from fimlib.posterior.frame import MAX_DENSE
 from fimlib.posterior.span import BATCH, EPS, num_rows, warn_if_inaccurate
-
-# Examples that a matrix-free product takes through the network at once.
-_TOGETHER = 512
 
 
 def gram_matrix(roots):
@@ -99,7 +95,7 @@ def fisher_product(roots, vectors):
     for part in roots.batches(BATCH):
         for k, vector in enumerate(vectors.unbind(1)):
             if isinstance(part, NetworkRoots):
-                total[:, k] += _through_network(part, vector)
+                total[:, k] += part.fisher_product(vector)
             elif isinstance(part, LayeredRoots):
                 total[:, k] += _by_layers(part, vector)
             else:
@@ -143,25 +139,3 @@ def _by_layers(roots, vector):
         if bias:
             pieces.append(back.sum(0))
     return torch.cat(pieces).double()
-
-
-def _through_network(roots, vector):
-    """J^T U U^T J v, a batch of examples at a time."""
-    network, total = roots.network, 0.0
-    sizes = [p.numel() for p in network.parameters.values()]
-    parts = zip(network.parameters.items(), vector.split(sizes), strict=True)
-    tangents = {name: part.view(p.shape) for (name, p), part in parts}
-    for x, u in zip(
-        roots.inputs.split(_TOGETHER), roots.factor.split(_TOGETHER), strict=True
-    ):
-
-        def outputs(parameters, x=x):
-            return network.function(parameters, x)
-
-        change = jvp(outputs, (network.parameters,), (tangents,))[1]
-        weights = (u @ (u.mT @ change[:, :, None]))[:, :, 0]
-        grads = vjp(outputs, network.parameters)[1](weights)[0]
-        total = total + torch.cat([g.flatten() for g in grads.values()]).double()
-    if not torch.isfinite(total).all():
-        roots.held()  # says which example and parameter
-    return total

@@ -34,7 +34,7 @@ def layered():
 
 def streamed(monkeypatch):
     monkeypatch.setattr(network_module, "HELD_NUMBERS", 1)
-    monkeypatch.setattr("fimlib.dual._TOGETHER", 3)
+    monkeypatch.setattr("fimlib.fisher.network._TOGETHER", 3)
     roots = network_roots(convolution(), normal(11, 1, 4, 4))
     assert isinstance(roots, NetworkRoots)
     return roots

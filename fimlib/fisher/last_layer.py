@@ -1,9 +1,11 @@
 """Fisher roots of a last layer from its features and the network's outputs."""
 
+import warnings
+
 import torch
 
-from fimlib._checks import as_tensor, check_choice, positive_int
-from fimlib.families import Categorical
+from fimlib._checks import as_tensor, check_choice, check_generator, positive_int
+from fimlib.families import Categorical, ExponentialFamily
 from fimlib.fisher.kronecker import KroneckerRoots
 
 
@@ -31,9 +33,9 @@ def last_layer_roots(
     Raises ValueError for wrong shapes, non-finite values, labels outside 0..C-1, and
     labels given to an estimator that has no use for them.
     """
-    family = Categorical() if family is None else family
+    family = checked_family(family)
     check_estimator(estimator, labels)
-    features = as_tensor(features, "features", ("M", "d"), dtype)
+    features = as_tensor(features, "features", ("M", "d"), dtype, copy=not bias)
     logits = as_tensor(logits, "logits", (len(features), "C"))
     factor = output_factor(family, logits, estimator, labels, num_samples, generator)
     if not bias and features.shape[1] == 0:
@@ -42,6 +44,29 @@ def last_layer_roots(
         features = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
     basis = family.output_basis(logits.shape[1], logits.device)
     return KroneckerRoots(factor.to(features), features, basis)
+
+
+def checked_family(family):
+    """The family, `Categorical()` for None, or a ValueError."""
+    if family is None:
+        return Categorical()
+    if not isinstance(family, ExponentialFamily):
+        raise ValueError(
+            "family must be an instance of fimlib.families, such as Bernoulli(), got "
+            f"{family!r}"
+        )
+    return family
+
+
+def warn_of_probabilities(logits):
+    """Warn where logits (M, C) are all in [0, 1] and each row sums to 1."""
+    near = (logits.sum(1) - 1).abs() < 1e-5
+    if logits.shape[1] > 1 and bool(near.all()) and not (logits < 0).any():
+        warnings.warn(
+            "logits look like probabilities: their rows sum to 1; pass what comes "
+            "before the softmax, or probabilities.log()",
+            stacklevel=3,
+        )
 
 
 def check_estimator(estimator, labels):
@@ -55,6 +80,9 @@ def check_estimator(estimator, labels):
 
 def output_factor(family, outputs, estimator, labels, num_samples, generator):
     """U (M, C, r) with U U^T the Fisher information of the outputs, or its estimate."""
+    check_generator(generator)
+    if isinstance(family, Categorical):
+        warn_of_probabilities(outputs)
     if estimator == "exact":
         return family.output_root(outputs)
     if estimator == "empirical":

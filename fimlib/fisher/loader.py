@@ -12,7 +12,7 @@ from fimlib.families import Categorical, ExponentialFamily
 from fimlib.fisher.batch import Batch
 from fimlib.fisher.batches import check_labels, check_loader, count_examples, unpacked
 from fimlib.fisher.head import LastLayer
-from fimlib.fisher.last_layer import check_estimator
+from fimlib.fisher.last_layer import check_estimator, checked_family
 from fimlib.fisher.model import Forward, Output, Parameters
 from fimlib.fisher.network import Network
 from fimlib.fisher.roots import FisherRoots, join, selection
@@ -73,7 +73,7 @@ def roots_from_loader(
         >>> roots_from_loader(model, [torch.ones(5, 2)], progress=False)
         LoaderRoots(5 examples, rank 3, 16 parameters)
     """
-    family = Categorical() if family is None else family
+    family = checked_family(family)
     check_choice(scope, "scope", ("last_layer", "network"))
     check_estimator(estimator, () if estimator == "empirical" else None)
     check_generator(generator)

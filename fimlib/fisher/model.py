@@ -240,8 +240,8 @@ def forward(called: Called, batch: Batch, advice: str = "") -> Tensor:
     try:
         with _no_reentrant_checkpoint():
             return called(batch)
-    except _Refusal:
-        raise
+    except _Refusal as refusal:
+        raise ValueError(str(refusal)) from None
     except Exception as error:
         raise ValueError(
             f"inputs must be what the model takes, got {batch!r}: "

@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
-from torch.func import functional_call, vjp, vmap
+from torch.func import functional_call, jvp, vjp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fimlib._checks import as_tensor, check_dtype, is_finite, to_tensor
-from fimlib.families import Categorical, ExponentialFamily
+from fimlib.families import ExponentialFamily
 from fimlib.fisher.batch import Batch
 from fimlib.fisher.by_layers import LinearLayer, layered_pass, linear_layers
-from fimlib.fisher.last_layer import check_estimator, output_factor
+from fimlib.fisher.last_layer import check_estimator, checked_family, output_factor
 from fimlib.fisher.model import (
     Called,
     Forward,
@@ -32,6 +32,8 @@ from fimlib.fisher.streamed import HELD_NUMBERS, StreamedRoots
 
 # Examples a forward pass takes at once.
 _FORWARD = 1_024
+# Examples that a matrix-free product takes through the network at once.
+_TOGETHER = 512
 
 
 def network_roots(
@@ -88,7 +90,7 @@ def network_roots(
         >>> roots.dense()
         tensor([[[1.]]], dtype=torch.float64)
     """
-    family = Categorical() if family is None else family
+    family = checked_family(family)
     check_estimator(estimator, labels)
     network = Network(model, dtype, parameters, output, forward)
     batch = Batch(to_tensor(inputs, "inputs") if type(inputs) is list else inputs)
@@ -160,6 +162,15 @@ class NetworkRoots(StreamedRoots):
         """Roots W_i R_i from weights (M, r', r): another root, of rank r'."""
         factor = self.factor @ weights.mT.to(self.factor)
         return NetworkRoots(self.network, self.inputs, factor, self.numbers)
+
+    def fisher_product(self, vector: Tensor) -> Tensor:
+        """(sum of F_i) v (D,), in float64, with v (D,): matrix-free."""
+        total, step = torch.zeros_like(vector, dtype=torch.float64), _TOGETHER
+        for x, u in zip(self.inputs.split(step), self.factor.split(step), strict=True):
+            total += self.network.product(x, u, vector)
+        if not is_finite(total):
+            self.held()  # says which gradient is not
+        return total
 
     def parts(self) -> Iterator[FisherRoots]:
         """Consecutive roots, computed and held, of a few tens of MB."""
@@ -293,6 +304,23 @@ class Network:
         """Outputs (m, C) of a batch with these parameters, for torch.func."""
         named = {f"model.{name}": value for name, value in parameters.items()}
         return functional_call(self.called, named, (batch,))
+
+    def product(self, batch: Batch, factor: Tensor, vector: Tensor) -> Tensor:
+        """sum_i J_i^T U_i U_i^T J_i v (D,): once forward and once backward."""
+        values = {name: p.detach() for name, p in self.parameters.items()}
+        parts = vector.split([p.numel() for p in values.values()])
+        tangents = {
+            name: part.view(p.shape)
+            for (name, p), part in zip(values.items(), parts, strict=True)
+        }
+
+        def outputs(parameters: dict[str, Tensor]) -> Tensor:
+            return self.function(parameters, batch)
+
+        change = jvp(outputs, (values,), (tangents,))[1]
+        weights = (factor @ (factor.mT @ change[:, :, None]))[:, :, 0]
+        grads = vjp(outputs, values)[1](weights)[0]
+        return torch.cat([g.flatten() for g in grads.values()]).double()
 
     def _mapped_rows(self, batch: Batch, factor: Tensor) -> Tensor | None:
         """All rows at once by vmap, or None where a module has no rule, or a wrong one.

@@ -9,8 +9,9 @@ from torch.func import hessian, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fimlib._checks import is_finite, to_tensor
-from fimlib.families import Categorical, ExponentialFamily
+from fimlib.families import ExponentialFamily
 from fimlib.fisher.batch import Batch
+from fimlib.fisher.last_layer import checked_family
 from fimlib.fisher.model import (
     Forward,
     Output,
@@ -66,7 +67,7 @@ def observed_information(
         >>> observed_information(model, [[2.0]], [[0.0]], Gaussian(4.0))
         tensor([[[1.]]], dtype=torch.float64)
     """
-    family = Categorical() if family is None else family
+    family = checked_family(family)
     network = Network(model, dtype, parameters, output, forward)
     batch = Batch(to_tensor(inputs, "inputs") if type(inputs) is list else inputs)
     batch, size = network.prepared(batch), network.num_parameters

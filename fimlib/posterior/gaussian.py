@@ -256,7 +256,8 @@ def shared_coordinates(post, *roots):
 def _checked_prior(prior_precision, num_parameters):
     if getattr(prior_precision, "ndim", 0) == 0:
         return positive_float(prior_precision, "prior_precision")
-    prior = as_tensor(prior_precision, "prior_precision", (num_parameters,) * 2)
+    shape = (num_parameters,) * 2
+    prior = as_tensor(prior_precision, "prior_precision", shape, copy=True)
     linalg.cholesky(prior, "prior_precision")
     return prior
 

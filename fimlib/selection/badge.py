@@ -2,8 +2,9 @@
 
 import torch
 
-from fimlib._checks import as_tensor
+from fimlib._checks import as_tensor, check_generator
 from fimlib.families import Categorical
+from fimlib.fisher.last_layer import warn_of_probabilities
 from fimlib.selection.distances import Points, checked, d2_sampling
 from fimlib.selection.result import checked_batch_size
 
@@ -24,6 +25,8 @@ def badge(features, logits, batch_size, generator=None, dtype=torch.float64):
     features = as_tensor(features, "features", ("M", "d"), dtype)
     checked_batch_size(batch_size, len(features), "features")
     logits = as_tensor(logits, "logits", (len(features), "C"))
+    check_generator(generator)
+    warn_of_probabilities(logits)
     family = Categorical()
     residuals = family.output_gradient(logits, family.mode(logits)).to(features)
     points = checked(Points(features, residuals), "features")

@@ -6,7 +6,7 @@ sampling only resembles it.
 
 import torch
 
-from fimlib._checks import as_tensor, symmetric
+from fimlib._checks import as_tensor, rounding, symmetric
 from fimlib.dual import gram_matrix
 from fimlib.fisher import FisherRoots
 from fimlib.posterior.span import EPS, stacked
@@ -29,9 +29,10 @@ def k_dpp(items, batch_size, generator=None, is_kernel=None):
     symmetric array without `is_kernel`, which may be meant either way. Source: Kulesza
     & Taskar 2012, arXiv:1207.6083, section 5.2 (k-DPPs: 2011).
     """
+    eps = rounding(items) if is_kernel else EPS
     items = _checked(items, is_kernel)
     batch_size = checked_batch_size(batch_size, len(items), "items")
-    vectors, singular = _decomposition(items)
+    vectors, singular = _decomposition(items, eps)
     if batch_size > len(singular):
         raise ValueError(
             f"batch_size must be at most the numerical rank {len(singular)} of the "
@@ -68,7 +69,7 @@ def _checked(items, is_kernel):
     return items
 
 
-def _decomposition(items):
+def _decomposition(items, eps):
     """Orthonormal U (M, r) and s (r,) with S = U diag(s^2) U^T, of numerical rank r."""
     if type(items) is FisherRoots or (
         isinstance(items, FisherRoots) and items.num_parameters < len(items)
@@ -79,7 +80,7 @@ def _decomposition(items):
     # Of roots that are not held, their inner products alone are formed.
     kernel = gram_matrix(items) if isinstance(items, FisherRoots) else items
     values, vectors = torch.linalg.eigh(kernel)
-    floor = len(kernel) * EPS * values[-1].abs()
+    floor = len(kernel) * eps * values[-1].abs()
     if values[0] < -100 * floor:
         raise ValueError(
             "items must be positive semi-definite as a similarity matrix, got a "

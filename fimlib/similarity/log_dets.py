@@ -5,7 +5,7 @@ import math
 import torch
 
 from fimlib import linalg
-from fimlib._checks import as_tensor, check_count, symmetric
+from fimlib._checks import as_tensor, check_count, rounding, symmetric
 from fimlib.similarity import psd
 
 
@@ -19,6 +19,7 @@ def log_det(S, jitter=0.0):
     Raises ValueError for a negative jitter and, with the smallest eigenvalue, where
     S + jitter I has one below zero.
     """
+    eps = rounding(S)
     S = _square(S, "S")
     jitter = _not_negative(jitter, "jitter")
 
@@ -26,7 +27,7 @@ def log_det(S, jitter=0.0):
         return 2.0 * lower.diagonal().log().sum()
 
     whole = torch.arange(len(S), device=S.device)
-    return _evaluate(S, jitter, by_factor, [(1, whole)], "S", "")
+    return _evaluate(S, jitter, by_factor, [(1, whole)], "S", "", eps)
 
 
 def log_det_cg(S_A, S_AT, S_T, jitter=0.0, nu=1.0):
@@ -38,6 +39,7 @@ def log_det_cg(S_A, S_AT, S_T, jitter=0.0, nu=1.0):
     repeats one, without jitter. Raises ValueError for wrong shapes, a negative jitter
     or nu, and blocks that belong to no similarity matrix, as nu > 1 may make them.
     """
+    eps = max(map(rounding, (S_A, S_AT, S_T)))
     S_A, S_T = _square(S_A, "S_A"), _square(S_T, "S_T", empty=True)
     S_AT = as_tensor(S_AT, "S_AT", (len(S_A), len(S_T)))
     jitter, nu = _not_negative(jitter, "jitter"), _not_negative(nu, "nu")
@@ -51,7 +53,7 @@ def log_det_cg(S_A, S_AT, S_T, jitter=0.0, nu=1.0):
     whole = torch.arange(len(joint), device=joint.device)
     terms = [(1, whole), (-1, whole[:count])]
     what = f"[[S_A, nu S_AT], [nu S_TA, S_T]] with nu = {nu:g}"
-    return _evaluate(joint, jitter, by_factor, terms, what, ", or lower nu")
+    return _evaluate(joint, jitter, by_factor, terms, what, ", or lower nu", eps)
 
 
 def log_det_mi(S_A, S_AE, S_E, jitter=0.0, eta=1.0):
@@ -67,9 +69,10 @@ def log_det_mi(S_A, S_AE, S_E, jitter=0.0, eta=1.0):
     the joint matrix indefinite, and, without jitter, where E spans a direction of A,
     which makes the value infinite.
     """
+    eps = max(map(rounding, (S_A, S_AE, S_E)))
     S_A, S_E = _square(S_A, "S_A"), _square(S_E, "S_E")
     none = S_A.new_zeros(len(S_A), 0), S_E.new_zeros(len(S_E), 0), S_A.new_zeros(0, 0)
-    return _mutual(S_A, S_AE, S_E, *none, jitter, eta, 1.0)
+    return _mutual(S_A, S_AE, S_E, *none, jitter, eta, 1.0, eps)
 
 
 def log_det_cmi(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter=0.0, eta=1.0, nu=1.0):
@@ -81,14 +84,15 @@ def log_det_cmi(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter=0.0, eta=1.0, nu=1.0):
     precision lambda I + F_T. Errors as `log_det_mi`; eta != nu may make the joint
     matrix indefinite even below 1.
     """
+    eps = max(map(rounding, (S_A, S_AE, S_E, S_AT, S_ET, S_T)))
     S_A, S_E = _square(S_A, "S_A"), _square(S_E, "S_E")
     S_T = _square(S_T, "S_T", empty=True)
     S_AT = as_tensor(S_AT, "S_AT", (len(S_A), len(S_T)))
     S_ET = as_tensor(S_ET, "S_ET", (len(S_E), len(S_T)))
-    return _mutual(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter, eta, nu)
+    return _mutual(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter, eta, nu, eps)
 
 
-def _mutual(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter, eta, nu):
+def _mutual(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter, eta, nu, eps):
     jitter, eta = _not_negative(jitter, "jitter"), _not_negative(eta, "eta")
     nu = _not_negative(nu, "nu")
     S_AE = as_tensor(S_AE, "S_AE", (len(S_A), len(S_E)))
@@ -112,7 +116,7 @@ def _mutual(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter, eta, nu):
     else:
         what = f"[[S_A, eta S_AE], [eta S_EA, S_E]] with eta = {eta:g}"
         advice = ", or lower eta"
-    value = _evaluate(joint, jitter, by_factor, terms, what, advice)
+    value = _evaluate(joint, jitter, by_factor, terms, what, advice, eps)
     if torch.isinf(value):
         raise ValueError(
             "jitter must be positive here, got 0: the rows of E span a direction of A"
@@ -123,7 +127,7 @@ def _mutual(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter, eta, nu):
     return value.clamp(min=0.0)
 
 
-def _evaluate(kernel, jitter, by_factor, terms, what, advice):
+def _evaluate(kernel, jitter, by_factor, terms, what, advice, eps):
     """A sum of signed log-determinants of blocks of S + jitter I: (sign, indices).
 
     From the Cholesky factor of the whole where it is well-conditioned, or where only
@@ -133,7 +137,7 @@ def _evaluate(kernel, jitter, by_factor, terms, what, advice):
     if trusted:
         return by_factor(lower)
     try:
-        return _by_spectra(kernel, jitter, terms)
+        return _by_spectra(kernel, jitter, terms, psd.rank_floor(kernel, eps))
     except psd.IndefiniteError:
         if lower is not None:
             return by_factor(lower)
@@ -145,9 +149,8 @@ def _evaluate(kernel, jitter, by_factor, terms, what, advice):
     )
 
 
-def _by_spectra(kernel, jitter, terms):
+def _by_spectra(kernel, jitter, terms, floor):
     total, missing = kernel.new_zeros(()), 0
-    floor = psd.rank_floor(kernel)
     for sign, block in terms:
         values = psd.spectrum(kernel[block][:, block], floor)
         total = total + sign * (values + jitter).log().sum()

@@ -32,9 +32,9 @@ def factor(kernel, jitter):
     return lower * norms[:, None], linalg.condition_number(lower) <= limit
 
 
-def rank_floor(kernel):
+def rank_floor(kernel, eps=EPS):
     """Below this, eigenvalues of S scaled to a unit diagonal are zero: 8 n eps |S|."""
-    return 8 * len(kernel) * EPS * _unit_diagonal(kernel)[0].abs().sum(1).max()
+    return 8 * len(kernel) * eps * _unit_diagonal(kernel)[0].abs().sum(1).max()
 
 
 def spectrum(kernel, floor=None):
