@@ -44,6 +44,8 @@ class LastLayer:
         self.device, self.model_dtype = first.device, first.dtype
         self.dtype, self.family = dtype, family
         self.name, self.layer = self._found(layer, self.prepared(inputs[:_FEW]))
+        # What depends on them asks for a gradient, too.
+        self.layer.requires_grad_(True)
 
     def prepared(self, batch: Batch) -> Batch:
         """The batch on the model's device and in its dtype."""
@@ -54,9 +56,11 @@ class LastLayer:
     ) -> KroneckerRoots:
         """`last_layer_roots` of a prepared batch; arguments as in `Network.roots`."""
         calls, outputs = self._called([self.layer], batch)
-        if len(calls) != 1 or not self._is_head(*calls[0], outputs):
-            raise self._refusal(
-                f"for examples {start} to {start + len(batch) - 1}, layer {self.name!r}"
+        moves = any(features.requires_grad for _, features, _ in calls)
+        if len(calls) != 1 or moves or not self._is_head(*calls[0], outputs):
+            last = start + len(batch) - 1
+            raise _refusal(
+                f"layer {self.name!r} returns for examples {start} to {last}"
             )
         if fresh:
             check_examples_alone(self.called, batch, outputs)
@@ -84,16 +88,8 @@ class LastLayer:
             once = sum(call[0] is other[0] for other in calls) == 1
             if once and self._is_head(*call, outputs):
                 return next((n, m) for n, m in linears.items() if m is call[0])
-        raise self._refusal(
-            "its final Linear layer" if name is None else f"layer {name!r}"
-        )
-
-    def _refusal(self, what: str) -> ValueError:
-        return ValueError(
-            f"model must return what {what} returns, W phi + b, called once with "
-            "features phi (M, d): name another `layer`, or use scope "
-            f'"network", with `parameters` for those of a layer alone'
-        )
+        what = "its final Linear layer" if name is None else f"layer {name!r}"
+        raise _refusal(f"{what} returns")
 
     def _called(
         self, modules: list[nn.Linear], batch: Batch
@@ -104,16 +100,16 @@ class LastLayer:
         def catch(module: Any, args: tuple, kwargs: dict, result: Tensor) -> None:
             features = args[0] if args else kwargs["input"]
             # Copies, for what the model may do to either in place.
-            calls.append((module, features.clone(), result.clone()))
+            calls.append((module, features.clone(), result.detach().clone()))
 
         hooks = [m.register_forward_hook(catch, with_kwargs=True) for m in modules]
         try:
-            with torch.no_grad():
+            with torch.enable_grad():
                 outputs = run(self.called, batch)
         finally:
             for hook in hooks:
                 hook.remove()
-        return calls, outputs
+        return calls, outputs.detach()
 
     def _is_head(
         self, layer: nn.Linear, features: Tensor, result: Tensor, outputs: Tensor
@@ -138,3 +134,11 @@ class LastLayer:
         if basis is not None:
             difference = difference @ basis
         return bool(difference.abs().amax() <= eps * outputs.abs().amax())
+
+
+def _refusal(what: str) -> ValueError:
+    return ValueError(
+        f"model must return what {what}, W phi + b, called once with features phi "
+        "(M, d) that do not depend on W: name another `layer`, or use scope "
+        '"network", with `parameters` for those of a layer alone'
+    )

@@ -363,15 +363,14 @@ class Network:
         self, out: Tensor, weights: Tensor, create_graph: bool = False
     ) -> Tensor:
         """Gradient (D,) of weights . out, zero by parameters that are not used."""
-        leaves = tuple(self.parameters.values())
-        grads = torch.autograd.grad(
-            out,
-            leaves,
-            weights,
-            retain_graph=True,
-            create_graph=create_graph,
-            materialize_grads=True,
-        )
+        leaves, options = tuple(self.parameters.values()), {"retain_graph": True}
+        options |= {"create_graph": create_graph, "materialize_grads": True}
+        try:
+            grads = torch.autograd.grad(out, leaves, weights, **options)
+        except RuntimeError as error:
+            raise ValueError(
+                f"model must have gradients by torch.autograd, got {error}"
+            ) from error
         return torch.cat([g.to_dense().flatten() for g in grads])
 
     def _not_finite(self, found: Tensor) -> tuple[int, str]:
