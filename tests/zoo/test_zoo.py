@@ -65,7 +65,7 @@ def test_last_layers_are_right_and_found(name):
 @pytest.mark.parametrize("name", [name for name in zoo() if not made(name).head])
 def test_models_that_do_not_end_in_a_layer_are_refused(name):
     animal = made(name)
-    with pytest.raises(ValueError, match="model must return what .* returns"):
+    with pytest.raises(ValueError, match=r"model must return what .* returns"):
         roots_from_loader(
             animal.model, loader_of(animal.inputs), progress=False, **animal.options
         )
