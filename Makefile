@@ -8,7 +8,7 @@ READY := .venv/.installed
 PEERS := .venv-peers/bin/python
 PEERS_READY := .venv-peers/.installed
 
-.PHONY: book test verify figures rerun lab check peers-test bench mutants clean help
+.PHONY: book lint test verify figures rerun lab check peers-test bench mutants clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/:.*##/\t/'
@@ -26,7 +26,12 @@ book: $(READY)   ## build _build/html/index.html (and run the ledger on this mac
 	.venv/bin/jupyter-book build . -W -n --keep-going -q
 	@echo "open _build/html/index.html"
 
-test: $(READY)   ## the whole test suite, notebooks included, on two cores
+lint: $(READY)   ## style, docstrings and types
+	.venv/bin/ruff check -q .
+	.venv/bin/ruff format -q --check .
+	.venv/bin/mypy --no-error-summary
+
+test: lint       ## lint, then the whole test suite, notebooks included, on two cores
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 
 # Without dependencies: constraints-peers.txt names every package that is needed, so no

@@ -115,9 +115,7 @@ def entry(claim, result=None):
 
 
 def facts(claim, result):
-    found = {"Assumes": "; ".join(claim.assumptions)}
-    if claim.correction:
-        found["Put right"] = claim.correction
+    found = {"Put right": claim.correction} if claim.correction else {}
     if result:
         found["Proof"] = tally(result["steps"])
         found["Evidence"] = tally(result["checks"])

@@ -9,24 +9,19 @@ import contextlib
 import functools
 import platform
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 import torch
 
-from companion import proof
+from companion import chapters, proof
 from companion.evidence import modules
 from companion.evidence.ledger import Claim, claims_of
-from companion.proof.render import derivation_markdown, step_tex
+from companion.proof.page import Markdown, derivation_markdown
+from companion.proof.render import step_tex
 
 VERSIONS = ("numpy", "torch", "sympy", "scipy", "mpmath")
-
-
-class Markdown(str):
-    """Text that a notebook displays as Markdown."""
-
-    def _repr_markdown_(self):
-        return str(self)
 
 
 @functools.cache
@@ -50,9 +45,19 @@ def select(ids=()) -> list[Claim]:
 
 
 def check(claim: Claim) -> proof.Report:
-    """Decide every step, numeric check and mutant of a claim."""
+    """Decide every line, numeric check and mutant of a claim.
+
+    The lines stand in its chapter's cells or, until they do, with its evidence.
+    """
     with one_thread():
-        return proof.run(claim.derive(), claim.id)
+        report = proof.run(claim.derive(), claim.id)
+        if report.steps:
+            return report
+        found = chapters.derivations(claim.chapter)
+    own = [d.report for d in found if d.claim == claim.id]
+    steps = [pair for r in own for pair in r.steps]
+    mutants = [pair for r in own for pair in r.mutants]
+    return replace(report, steps=steps, mutants=mutants + report.mutants)
 
 
 @contextlib.contextmanager
@@ -67,22 +72,22 @@ def one_thread():
 
 
 def show(id: str) -> Markdown:
-    """A claim's derivation: formulas, reasons, how each was decided; then checks."""
+    """The evidence for a claim, folded; above it the lines that stand in no cell."""
     (claim,) = select([id])
-    return Markdown(derivation_markdown(check(claim)))
+    with one_thread():
+        return Markdown(derivation_markdown(proof.run(claim.derive(), claim.id)))
 
 
 def ledger(ids=()) -> Markdown:
-    """The table of the claims: statement, verdict, and how strong the checks are."""
+    """The table of the claims: title, verdict, and how strong the checks are."""
     rows = [
-        "| claim | what is true | verdict | steps | checks | mutants rejected |",
-        "|:---|:---|:---|:---|:---|:---|",
+        "| claim | verdict | steps | checks | mutants rejected |",
+        "|:---|:---|:---|:---|:---|",
     ]
     for claim in select(ids):
         report = check(claim)
         cells = (
             f"**{claim.id}** [{claim.title}]({claim.chapter}.ipynb)",
-            claim.statement,
             claim.verdict,
             _tally(report.steps),
             _tally(report.checks),
@@ -160,7 +165,7 @@ def entry(claim: Claim, report: proof.Report, seconds: float = 0.0) -> dict:
 def _strength(report):
     """The kinds of proof and evidence that hold, the strongest first."""
     found = {o.kind for _, o in (*report.steps, *report.checks) if o.ok}
-    return sorted(found, key=proof.KINDS.index)
+    return sorted(found - {proof.DEFINITION}, key=proof.KINDS.index)
 
 
 def _status(report):

@@ -3,6 +3,8 @@
 import math
 
 import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 from fimlib import linalg
 from fimlib._checks import as_tensor, check_count, positive_float
@@ -11,29 +13,47 @@ from fimlib._checks import as_tensor, check_count, positive_float
 class BayesianLinearRegression:
     """theta ~ N(mean, covariance), y = x^T theta + N(0, noise_variance) (T5).
 
-    mean (D,), covariance (D, D) symmetric positive definite, noise_variance > 0. Every
-    result is exact, in float64 and in nats. Raises ValueError for wrong shapes and,
-    with the smallest eigenvalue, for a covariance that is not positive definite.
+    Results are exact and float64. Every method raises ValueError for arguments of other
+    shapes, and for NaN or infinite entries.
+
+    Args:
+        mean: (D,), of the weights.
+        covariance: (D, D), of the weights, symmetric positive definite.
+        noise_variance: s2 > 0, of the targets.
+    Raises:
+        ValueError: other shapes, s2 <= 0, a covariance that is not positive definite.
+    Example:
+        >>> BayesianLinearRegression([0.0, 0.0], torch.eye(2), noise_variance=0.5)
+        BayesianLinearRegression(2 parameters, noise variance 0.5)
     """
 
-    def __init__(self, mean, covariance, noise_variance):
+    def __init__(
+        self, mean: ArrayLike, covariance: ArrayLike, noise_variance: float
+    ) -> None:
         self.mean = as_tensor(mean, "mean", ("D",))
         size = len(self.mean)
-        covariance = as_tensor(covariance, "covariance", (size, size))
-        self._factor = linalg.cholesky(covariance, "covariance")
-        self.covariance = (covariance + covariance.mT) / 2
+        matrix = as_tensor(covariance, "covariance", (size, size))
+        self._factor = linalg.cholesky(matrix, "covariance")
+        self.covariance = (matrix + matrix.mT) / 2
         self.noise_variance = positive_float(noise_variance, "noise_variance")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"BayesianLinearRegression({len(self.mean)} parameters, noise variance "
             f"{self.noise_variance:.6g})"
         )
 
-    def condition(self, x, y):
-        """The model after observing targets y (N,) at inputs x (N, D): a new one (T6).
+    def condition(self, x: ArrayLike, y: ArrayLike) -> "BayesianLinearRegression":
+        """The model given labelled data, by Bayes' rule (T6).
 
-        The new covariance does not depend on y.
+        Args:
+            x: (N, D), inputs.
+            y: (N,), their targets, on which the new covariance does not depend.
+        Returns:
+            A new model; this one stays.
+        Example:
+            >>> BayesianLinearRegression([0.0], [[1.0]], 0.5).condition([[1.0]], [3.0])
+            BayesianLinearRegression(1 parameters, noise variance 0.5)
         """
         x = self._inputs(x, "x")
         y = as_tensor(y, "y", (len(x),))
@@ -48,32 +68,77 @@ class BayesianLinearRegression:
         mean = self.mean + gain @ (y - x @ self.mean)
         return BayesianLinearRegression(mean, covariance, self.noise_variance)
 
-    def entropy(self):
-        """H[Theta] = 1/2 log det(2 pi e Sigma), () (T5)."""
+    def entropy(self) -> Tensor:
+        """Entropy of the weights, H[Theta] = 1/2 log det(2 pi e Sigma) (T5).
+
+        Returns:
+            (), in nats.
+        Example:
+            >>> BayesianLinearRegression([0.0], [[1.0]], 0.5).entropy()
+            tensor(1.4189, dtype=torch.float64)
+        """
         constant = len(self.mean) * math.log(2 * math.pi * math.e)
         return constant / 2 + self._factor.diagonal().log().sum()
 
-    def eig(self, x):
-        """EIG 1/2 log(1 + x^T Sigma x / s2) (M,) at x (M, D) (T9)."""
+    def eig(self, x: ArrayLike) -> Tensor:
+        """Expected information gain of each label, 1/2 log(1 + x^T Sigma x / s2).
+
+        Args:
+            x: (M, D), an input a row.
+        Returns:
+            (M,), in nats (T9).
+        Raises:
+            ValueError: x of another shape or without rows, NaN or infinite entries.
+        Example:
+            >>> BayesianLinearRegression([0.0], [[1.0]], 0.5).eig([[1.0], [2.0]])
+            tensor([0.5493, 1.0986], dtype=torch.float64)
+        """
         return torch.log1p(self._signal(self._inputs(x, "x"))) / 2
 
-    def batch_eig(self, x):
-        """Joint EIG 1/2 log det(I + X Sigma X^T / s2), () of all of x (K, D) (T9)."""
+    def batch_eig(self, x: ArrayLike) -> Tensor:
+        """Expected information gain of labels together (T9).
+
+        Args:
+            x: X (K, D), the inputs of the batch.
+        Returns:
+            1/2 log det(I + X Sigma X^T / s2), (), in nats.
+        Example:
+            >>> BayesianLinearRegression([0.0], [[1.0]], 0.5).batch_eig([[1.0], [2.0]])
+            tensor(1.1989, dtype=torch.float64)
+        """
         rows = self._inputs(x, "x") @ self._factor / math.sqrt(self.noise_variance)
         small = rows @ rows.mT if len(rows) <= rows.shape[1] else rows.mT @ rows
         return linalg.log_det_identity_plus(small) / 2
 
-    def information_gain(self, x, y):
-        """Entropy drop H[Theta] - H[Theta|y, x] (M,) for each known y (M,) (T2, T6).
+    def information_gain(self, x: ArrayLike, y: ArrayLike) -> Tensor:
+        """Entropy drop H[Theta] - H[Theta|y, x] of each known label: its EIG (T2, T6).
 
-        It does not depend on y: the gain equals the expected gain.
+        Args:
+            x: (M, D), an input a row.
+            y: (M,), their targets, on which the gain does not depend.
+        Returns:
+            (M,), in nats.
+        Example:
+            >>> prior = BayesianLinearRegression([0.0], [[1.0]], 0.5)
+            >>> prior.information_gain([[2.0]], [3.0])
+            tensor([1.0986], dtype=torch.float64)
         """
         x = self._inputs(x, "x")
         as_tensor(y, "y", (len(x),))
         return self.eig(x)
 
-    def epig(self, x, x_eval):
-        """Mean over e of I[Y_e; Y | x_e, x] (M,), x (M, D), x_eval (E, D) (T3)."""
+    def epig(self, x: ArrayLike, x_eval: ArrayLike) -> Tensor:
+        """Mean over e of the information about one label, I[Y_e; Y | x_e, x] (T3).
+
+        Args:
+            x: (M, D), an input a row.
+            x_eval: (E, D), the evaluation inputs.
+        Returns:
+            (M,), in nats.
+        Example:
+            >>> BayesianLinearRegression([0.0], [[1.0]], 0.5).epig([[1.0]], [[2.0]])
+            tensor([0.4490], dtype=torch.float64)
+        """
         x, x_eval = self._inputs(x, "x"), self._inputs(x_eval, "x_eval")
         rows, rows_eval = x @ self._factor, x_eval @ self._factor
         noise = self.noise_variance
@@ -82,8 +147,18 @@ class BayesianLinearRegression:
         squared = (rows @ rows_eval.mT).square()
         return -torch.log1p(-squared / scale[:, None] / scale_eval).mean(-1) / 2
 
-    def jepig(self, x, x_eval):
-        """I[Y_1..Y_E; Y | x_eval, x] (M,), x (M, D), x_eval (E, D) (T3, T27)."""
+    def jepig(self, x: ArrayLike, x_eval: ArrayLike) -> Tensor:
+        """Information about all evaluation labels, I[Y_1..Y_E; Y | x_eval, x] (T27).
+
+        Args:
+            x: (M, D), an input a row.
+            x_eval: (E, D), the evaluation inputs.
+        Returns:
+            (M,), in nats.
+        Example:
+            >>> BayesianLinearRegression([0.0], [[1.0]], 0.5).jepig([[1.0]], [[2.0]])
+            tensor([0.4490], dtype=torch.float64)
+        """
         x, x_eval = self._inputs(x, "x"), self._inputs(x_eval, "x_eval")
         rows = x @ self._factor / math.sqrt(self.noise_variance)
         rows_eval = x_eval @ self._factor / math.sqrt(self.noise_variance)
@@ -95,11 +170,12 @@ class BayesianLinearRegression:
         known, rest = (parts * m / (1 + m)).sum(-1), (parts / (1 + m)).sum(-1)
         return torch.log1p(known / (1 + rest)) / 2
 
-    def _signal(self, x):
+    def _signal(self, x: Tensor) -> Tensor:
         """x^T Sigma x / s2, (M,)."""
         return (x @ self._factor).square().sum(-1) / self.noise_variance
 
-    def _inputs(self, x, name):
-        x = as_tensor(x, name, ("M", len(self.mean)))
-        check_count(len(x), name)
-        return x
+    def _inputs(self, x: ArrayLike, name: str) -> Tensor:
+        """Inputs (M, D), checked."""
+        rows = as_tensor(x, name, ("M", len(self.mean)))
+        check_count(len(rows), name)
+        return rows

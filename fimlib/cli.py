@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import entry_points
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:  # the registry loads nothing heavy, but only `methods` needs it
+    from fimlib.registry import Method
 
 COMMANDS = "fimlib.commands"  # entry points that are Typer apps
 app = typer.Typer(
@@ -19,7 +23,7 @@ app = typer.Typer(
 @app.command()
 def methods(
     as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
-):
+) -> None:
     """List the methods of data selection: what each estimates, and how."""
     import json
 
@@ -31,22 +35,22 @@ def methods(
         _print_methods(registry.methods())
 
 
-def _print_methods(found):
-    from rich.console import Console
-    from rich.table import Table
-
+def _print_methods(found: tuple[Method, ...]) -> None:
+    """A table on a terminal, plain columns elsewhere."""
     rows = [("method", "information", "space", "matrix", "form", "optimiser", "call")]
     rows += [
         (m.name, m.quantity, m.space, m.matrix, m.aggregation, m.optimiser,
          m.call.removeprefix("fimlib."))
         for m in found
     ]  # fmt: skip
-    console = Console()
-    if console.is_terminal:
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
         table = Table(*rows[0])
         for row in rows[1:]:
             table.add_row(*row)
-        console.print(table)
+        Console().print(table)
         return
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -56,7 +60,7 @@ def _print_methods(found):
 
 def no_book(
     claims: Annotated[list[str] | None, typer.Argument(help="T9 T21 ...")] = None,
-):
+) -> None:
     """Check the book's claims (where its repository is installed)."""
     raise ValueError(
         "verify checks the book's derivations, which are in its repository and not in "
@@ -64,7 +68,7 @@ def no_book(
     )
 
 
-def assembled():
+def assembled() -> typer.Typer:
     """The shell with the commands of every installed package."""
     found = entry_points(group=COMMANDS)
     for point in found:
@@ -74,7 +78,7 @@ def assembled():
     return app
 
 
-def main():
+def main() -> None:
     """Entry point: an expected error is one line and exit code 2."""
     try:
         assembled()()

@@ -6,8 +6,10 @@ Nothing here needs torch: `call` names a function of fimlib, loaded by `resolve`
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
+from typing import Any
 
 QUANTITIES = ("EIG", "IG", "EPIG", "PIG", "JEPIG", "JPIG", "CG", "CMI")
 SPACES = ("prediction", "weight", "function", "similarity", "distance")
@@ -35,13 +37,21 @@ PRIORS = {
 class Method:
     """One method of data selection, as published, in the terms of this package.
 
-    quantities: what it estimates, of `QUANTITIES` (none if no such reduction is known;
-    CG is EIG given other data, CMI is JEPIG given other data). space: where it works.
-    matrix: what stands for the Fisher information. aggregation: how that becomes a
-    number. prior: what stands for the posterior, of `PRIORS`. labels: which labels it
-    uses. reduction: how it comes down to the quantity, or why it does not. claims: the
-    ledger's entries about it. source: a key of references.bib. evidence: where this row
-    comes from. call: the function of fimlib that computes it, or "".
+    Attributes:
+        name: as published.
+        quantities: what it estimates, of `QUANTITIES`; none if no such reduction is
+            known. CG is EIG, CMI is JEPIG, each given other data.
+        space: where it works.
+        matrix: what stands for the Fisher information.
+        aggregation: how that becomes a number.
+        prior: what stands for the posterior, of `PRIORS`.
+        labels: which labels it uses.
+        optimiser: how it comes to a batch.
+        reduction: how it comes down to the quantity, or why it does not.
+        claims: the ledger's entries about it.
+        source: a key of references.bib.
+        evidence: where this row comes from.
+        call: the function of fimlib that computes it, or "".
     """
 
     name: str
@@ -59,23 +69,41 @@ class Method:
     call: str = ""
 
     @property
-    def quantity(self):
+    def quantity(self) -> str:
         """The quantities as text, "none" if there is none."""
         return ", ".join(self.quantities) or "none"
 
     @property
-    def keeps_posterior(self):
+    def keeps_posterior(self) -> bool:
         """Whether the training data still counts when the method scores an example."""
         return PRIORS[self.prior]
 
 
 def methods() -> tuple[Method, ...]:
-    """Every method of the registry, grouped by space, in the order of the map."""
+    """Every method of the registry, grouped by space, in the order of the map.
+
+    Returns:
+        The methods.
+    Example:
+        >>> [m.name for m in methods() if m.quantities == ("JEPIG",)][:2]
+        ['JEPIG (samples)', 'JEPIG log det']
+    """
     return _METHODS
 
 
 def find(name: str) -> Method:
-    """The method of this name; a ValueError lists the names if there is none."""
+    """The method of this name.
+
+    Args:
+        name: as in the registry.
+    Returns:
+        The method.
+    Raises:
+        ValueError: another name; the message lists all names.
+    Example:
+        >>> find("BAIT").quantity, find("BAIT").call
+        ('EPIG, JEPIG', 'fimlib.selection.bait')
+    """
     for method in _METHODS:
         if method.name == name:
             return method
@@ -84,21 +112,49 @@ def find(name: str) -> Method:
     )
 
 
-def resolve(method: Method):
-    """The function that `method.call` names, or None if fimlib has none."""
+def resolve(method: Method) -> Callable[..., Any] | None:
+    """The function that `method.call` names.
+
+    Args:
+        method: of the registry.
+    Returns:
+        The function, or None if fimlib has none.
+    Example:
+        >>> resolve(find("BALD")).__name__
+        'bald'
+    """
     if not method.call:
         return None
     module, _, name = method.call.rpartition(".")
-    return getattr(import_module(module), name)
+    function: Callable[..., Any] = getattr(import_module(module), name)
+    return function
 
 
-def records() -> list[dict]:
-    """The registry as plain dictionaries, ready for JSON."""
+def records() -> list[dict[str, Any]]:
+    """The registry as plain dictionaries, ready for JSON.
+
+    Returns:
+        A dictionary a method, of its fields and of `keeps_posterior`.
+    Example:
+        >>> records()[0]["name"], records()[0]["keeps_posterior"]
+        ('BALD', True)
+    """
     return [asdict(m) | {"keeps_posterior": m.keeps_posterior} for m in _METHODS]
 
 
-def markdown(columns=("name", "quantity", "matrix", "aggregation", "optimiser")) -> str:
-    """A Markdown table of the methods with these fields; sources become citations."""
+def markdown(
+    columns: Sequence[str] = ("name", "quantity", "matrix", "aggregation", "optimiser"),
+) -> str:
+    """A Markdown table of the methods; sources become citations.
+
+    Args:
+        columns: fields of `Method`.
+    Returns:
+        The table, a line a method below two of headings.
+    Example:
+        >>> print(markdown(("name", "call"))[:22])
+        | method | in fimlib |
+    """
     rows = [
         "| " + " | ".join(_HEADINGS.get(c, c) for c in columns) + " |",
         "|" + ":---|" * len(columns),
@@ -110,7 +166,8 @@ def markdown(columns=("name", "quantity", "matrix", "aggregation", "optimiser"))
 _HEADINGS = {"name": "method", "quantity": "information", "call": "in fimlib"}
 
 
-def _cell(method, column):
+def _cell(method: Method, column: str) -> str:
+    """What the table says of a method in a column."""
     value = getattr(method, column)
     if column == "name":
         return f"{value} {{cite:p}}`{method.source}`"

@@ -1,17 +1,28 @@
 """The command line: verdicts, exit codes, one-line errors, nothing heavy to start."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from fimlib.figures import cli
 
+DATA = Path(__file__).parents[1] / "figures/data"
+# What a user's shell asks of colours does not change what is compared here.
+PLAIN = {k: v for k, v in os.environ.items() if k != "FORCE_COLOR"}
+
+
+def python(code, *args, **kwargs):
+    command = [sys.executable, "-c", code, *args]
+    return subprocess.run(command, capture_output=True, text=True, env=PLAIN, **kwargs)
+
 
 def fimlib(*args, **kwargs):
-    command = [sys.executable, "-c", "from fimlib.cli import main; main()", *args]
-    return subprocess.run(command, capture_output=True, text=True, **kwargs)
+    return python("from fimlib.cli import main; main()", *args, **kwargs)
 
 
 def test_verify_prints_a_table_and_writes_json(tmp_path):
@@ -32,9 +43,7 @@ def test_verify_exits_1_and_says_what_failed(tmp_path):
         "B.eig = lambda self, x: 2 * eig(self, x)\n"
         "from fimlib.cli import main; main()\n"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", broken, "verify", "T9"], capture_output=True, text=True
-    )
+    result = python(broken, "verify", "T9")
     assert result.returncode == 1
     assert "0 of 1 claims pass" in result.stdout
     assert "T9 check" in result.stdout
@@ -71,10 +80,21 @@ def test_methods_prints_a_plain_table_and_json_without_torch(tmp_path):
         "import sys; from typer.testing import CliRunner; from fimlib.cli import app;"
         "CliRunner().invoke(app, ['methods']); print('torch' in sys.modules)"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    run = python(code)
     assert run.stdout.strip() == "False", run.stderr
     paths = fimlib("figure", "map", "--out", str(tmp_path)).stdout.split()
     assert [p.rpartition(".")[2] for p in paths] == ["svg", "png"]
+
+
+def test_run_replaces_no_record_of_another_protocol(tmp_path):
+    for path in DATA.glob("fig23-embedded.*"):
+        shutil.copy(path, tmp_path)
+    result = fimlib("run", "fig23", "--eval-size", "7", "--out", ".", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr == (
+        "fimlib: fig23-embedded.csv is of another protocol: eval_size is 2000 there "
+        "and 7 here; name another folder (out)\n"
+    )
 
 
 def test_data_lists_the_sets():
@@ -101,21 +121,11 @@ def test_parse_seeds_refuses(text):
 def test_import_and_help_load_nothing_heavy():
     heavy = "{'torch', 'sympy', 'scipy', 'matplotlib', 'numpy'}"
     code = f"import sys, fimlib, fimlib.cli; print(sorted({heavy} & set(sys.modules)))"
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True
-    )
-    assert result.stdout.strip() == "[]"
+    assert python(code).stdout.strip() == "[]"
 
 
 def test_submodules_are_lazy_attributes():
     code = "import fimlib; print(fimlib.blr.BayesianLinearRegression.__name__)"
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True
-    )
-    assert result.stdout.strip() == "BayesianLinearRegression"
-    result = subprocess.run(
-        [sys.executable, "-c", "import fimlib; fimlib.nothing"],
-        capture_output=True,
-        text=True,
-    )
-    assert "no attribute 'nothing'" in result.stderr
+    assert python(code).stdout.strip() == "BayesianLinearRegression"
+    missing = python("import fimlib; fimlib.nothing")
+    assert "no attribute 'nothing'" in missing.stderr

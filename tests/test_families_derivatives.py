@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import scipy.integrate
-import scipy.stats
 import torch
 from cases import normal
 from family_cases import COVARIANCE, log_partitions

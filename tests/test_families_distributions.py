@@ -5,7 +5,6 @@ import math
 import mpmath
 import numpy as np
 import pytest
-import scipy.integrate
 import scipy.stats
 import torch
 from cases import generator, normal

@@ -1,173 +1,187 @@
-"""Break fimlib on purpose, one edit at a time, and see whether the checks notice.
+"""Break fimlib by machine, one edit at a time, and see whether the checks notice.
 
-python tools/mutants.py [--only WORD] [--jobs 2]. The edits stand in
-tests/mutants.toml: a file, what is written there, what is written instead. Each is
-applied alone to a copy of the project. First the checks that the list maps to that
-file run (up to 60 s, to the first failure); an edit that survives them faces all tests
-and the whole ledger. Prints every survivor; the exit code is 1 when fewer than 95 %
-of the edits are noticed.
+python tools/mutants.py [--only WORD] [--sample 200] [--jobs 2]. The edits are those of
+tools/edits.py in the formulas of the library's core; a sample of them, the same in
+every run, is applied alone to a copy of the project. Each faces the core's tests, those
+of its module first, to the first failure, and then the ledger. Prints every survivor;
+the exit code is 1 when fewer than 95 % of the edits are noticed. tests/mutants.toml
+lists edits that change no result, with the reason.
 """
 
 import argparse
+import multiprocessing
 import os
+import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 import tomllib
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from queue import Queue
 
+from edits import edits_of
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
-LIST = ROOT / "tests" / "mutants.toml"
-LEFT_OUT = (".git", ".venv*", "runs", "_build", "__pycache__", ".*_cache")
-QUICK_SECONDS, FULL_SECONDS = 60, 900
+SAME = ROOT / "tests" / "mutants.toml"
+COPIED = ("fimlib", "companion", "chapters", "tests", "tools", "_ext", "figures")
+SECONDS = 900  # an edit that takes longer does not end
 ASKED = 0.95  # the share that must be noticed
+NOTICED = {0: None, 1: "tests", 2: "ledger", 3: "does not end"}
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """One edit: `before` becomes `after` in `file`; `equivalent` says why it may."""
-
-    file: str
-    name: str
-    before: str
-    after: str
-    equivalent: str = ""
-
-    def mutated(self, root=ROOT):
-        """The text of the file with the edit; `before` must stand there just once."""
-        text = (root / self.file).read_text()
-        if text.count(self.before) != 1:
-            raise ValueError(
-                f"{self.file}: {self.before!r} must stand there once, "
-                f"found {text.count(self.before)} times ({self.name})"
-            )
-        return text.replace(self.before, self.after)
+def core(root=ROOT):
+    """The modules that are broken: the library without its figures."""
+    found = sorted((root / "fimlib").rglob("*.py"))
+    return [p for p in found if "figures" not in p.relative_to(root).parts]
 
 
-def load(path=LIST):
-    """The edits, and for each file prefix the checks that are quick to run."""
-    found = tomllib.loads(path.read_text())
-    return [Mutant(**entry) for entry in found["mutant"]], found["checks"]
+def all_edits(root=ROOT):
+    """Every edit, each once, in an order that only its own text decides."""
+    found = {}
+    for path in core(root):
+        for edit in edits_of(path.relative_to(root).as_posix(), path.read_text()):
+            found.setdefault(edit.name, edit)
+    return sorted(found.values(), key=lambda e: e.rank)
 
 
-def quick_checks(mutant, checks):
-    """Tests and claims mapped to the longest prefix of the mutant's file."""
-    fitting = [prefix for prefix in checks if mutant.file.startswith(prefix)]
-    return checks[max(fitting, key=len)]
+def without_effect(path=SAME):
+    """[(beginning of an edit's name, why it changes no result)]."""
+    found = tomllib.loads(path.read_text()).get("same", [])
+    return [(entry["edit"], entry["why"]) for entry in found]
 
 
-def commands(tests, claims):
-    """The command lines that run these tests and check these claims."""
-    python = sys.executable
-    lines = []
-    if claims:
-        names = [] if claims == ["all"] else claims
-        lines.append([python, "-m", "fimlib", "verify", *names])
-    if tests:
-        quiet = ["-x", "-q", "-o", "addopts=", "-p", "no:cacheprovider"]
-        lines.append([python, "-m", "pytest", *quiet, *tests])
-    return lines
+def test_files(file, root=ROOT):
+    """The core's tests: those that name the module first, the narrowest before."""
+    module = file.removesuffix(".py").split("/")[1]
+    word = re.compile(rf"\b{re.escape(module)}\b")
+    tests = sorted((root / "tests").rglob("test_*.py"))
+    others = ("figures", "book", "peers")  # they test the rest of the project
+    texts = {p: p.read_text() for p in tests if p.parent.name not in others}
+
+    def far(path):
+        named = module in path.stem or module == path.parent.name
+        share = len(word.findall(texts[path])) / len(texts[path])
+        return (not named, -share)
+
+    return [p.relative_to(root).as_posix() for p in sorted(texts, key=far)]
 
 
-def noticed(folder, lines, seconds):
-    """The first command that fails (or hangs) in the folder, or None."""
-    deadline = time.monotonic() + seconds
-    for line in lines:
-        left = max(1.0, deadline - time.monotonic())
-        try:
-            done = subprocess.run(
-                line,
-                cwd=folder,
-                env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder)},
-                capture_output=True,
-                timeout=left,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            if seconds == FULL_SECONDS:
-                return "does not end"
-            continue  # slow, not wrong: the whole set decides
-        if done.returncode:
-            return " ".join(line[2:4]) if "verify" in line else "pytest"
-    return None
+# --- in a worker -------------------------------------------------------------------
 
 
-def try_one(mutant, checks, folder):
-    """Apply one edit in the folder and say who noticed, or None; then take it back."""
-    target = folder / mutant.file
-    original = target.read_text()
-    target.write_text(mutant.mutated(folder))
+def prepare(top):
+    """A copy of the project for this process, and what every edit's run imports.
+
+    Each edit then runs in a fork, which has to load nothing but the project.
+    """
+    folder = Path(tempfile.mkdtemp(dir=top))
+    skip = shutil.ignore_patterns("__pycache__", "peers")
+    for name in COPIED:
+        shutil.copytree(ROOT / name, folder / name, ignore=skip)
+    for path in ROOT.glob("*.*"):
+        if path.is_file():
+            shutil.copy(path, folder)
+    os.chdir(folder)
+    sys.dont_write_bytecode = True
+    sys.path[:] = [str(folder), *(p for p in sys.path if p != str(ROOT))]
+    import pytest  # noqa: F401
+    import sympy  # noqa: F401
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def try_one(edit):
+    """Apply an edit (None: none) to this worker's copy; who noticed, or None."""
+    if edit is None:
+        return NOTICED[forked(test_files("fimlib/linalg.py", Path.cwd()))]
+    path = Path(edit.file)
+    source = path.read_text()
+    path.write_text(edit.applied(source))
     try:
-        quick = quick_checks(mutant, checks)
-        lines = commands(quick["tests"], quick.get("claims", []))
-        found = noticed(folder, lines, QUICK_SECONDS)
-        if found is None:
-            everything = commands(["tests", "--ignore=tests/peers"], ["all"])
-            found = noticed(folder, everything, FULL_SECONDS)
-        return found
+        return NOTICED[forked(test_files(edit.file, Path.cwd()))]
     finally:
-        target.write_text(original)
+        path.write_text(source)
 
 
-def sound(mutants, checks, folder):
-    """Raise unless the quick checks pass on the unbroken project."""
-    needed = {}
-    for mutant in mutants:
-        quick = quick_checks(mutant, checks)
-        needed |= {str(quick): commands(quick["tests"], quick.get("claims", []))}
-    for lines in tqdm(needed.values(), desc="unbroken"):
-        if noticed(folder, lines, FULL_SECONDS):
-            raise SystemExit(f"fails on the unbroken project: {lines}")
+def forked(tests):
+    """The exit code of tests and ledger in a fork of this process."""
+    child = os.fork()
+    if child == 0:
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)
+        os.dup2(silence, 2)
+        try:
+            code = checks(tests)
+        except BaseException:  # the project does not even load
+            code = 1
+        os._exit(code)
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 1
+        time.sleep(0.05)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    return 3
 
 
-def run(mutants, checks, jobs):
+def checks(tests):
+    """0, or 1 where a test fails, or 2 where a claim does."""
+    import pytest
+
+    quiet = ["-x", "-q", "-o", "addopts=", "-p", "no:cacheprovider"]
+    if pytest.main([*quiet, *tests]):
+        return 1
+    from companion import claims
+
+    good = (claims.check(c).ok for c in claims.all_claims().values())
+    return 0 if all(good) else 2
+
+
+# --- all of them -------------------------------------------------------------------
+
+
+def run(edits, jobs):
     """Who noticed each edit (None: nobody), in order."""
-    with tempfile.TemporaryDirectory() as top, tqdm(total=len(mutants)) as bar:
-        folders = Queue()
-        for number in range(jobs):
-            folder = Path(top) / str(number)
-            shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*LEFT_OUT))
-            folders.put(folder)
-        sound(mutants, checks, folder)
-
-        def one(mutant):
-            folder = folders.get()
-            try:
-                return try_one(mutant, checks, folder)
-            finally:
-                folders.put(folder)
-                bar.update()
-
-        with ThreadPoolExecutor(jobs) as pool:
-            return list(pool.map(one, mutants))
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as top:
+        pool = ProcessPoolExecutor(jobs, context, prepare, (top,))
+        with pool, tqdm(total=len(edits) + 1) as bar:
+            waiting = [pool.submit(try_one, edit) for edit in (None, *edits)]
+            for future in waiting:
+                future.add_done_callback(lambda _: bar.update())
+            unbroken = waiting[0].result()
+            if unbroken:
+                pool.shutdown(cancel_futures=True)
+                raise SystemExit(f"fails on the unbroken project: {unbroken}")
+            return [future.result() for future in waiting[1:]]
 
 
 def main():
     """Run the edits and print what came of them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="a word in an edit's file or name")
+    parser.add_argument("--only", default="", help="a word in an edit's name")
+    parser.add_argument("--sample", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    mutants, checks = load()
-    chosen = [m for m in mutants if options.only in f"{m.file} {m.name}"]
+    os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    same = without_effect()
+    chosen = [e for e in all_edits() if options.only in e.name]
+    chosen = [e for e in chosen if not any(e.name.startswith(x) for x, _ in same)]
+    chosen = chosen[: options.sample]
     start = time.monotonic()
-    found = run(chosen, checks, options.jobs)
-    counted = [(m, by) for m, by in zip(chosen, found, strict=True) if not m.equivalent]
-    for mutant, by in zip(chosen, found, strict=True):
+    found = run(chosen, options.jobs)
+    for edit, by in zip(chosen, found, strict=True):
         if by is None:
-            why = f" (equivalent: {mutant.equivalent})" if mutant.equivalent else ""
-            print(f"survived: {mutant.file}: {mutant.name}{why}")
-    caught = sum(by is not None for _, by in counted)
+            print(f"survived: {edit.name}")
+    caught = sum(by is not None for by in found)
     minutes = (time.monotonic() - start) / 60
-    print(f"{caught} of {len(counted)} edits noticed, {minutes:.1f} minutes")
-    raise SystemExit(caught < ASKED * len(counted))
+    print(f"{caught} of {len(chosen)} edits noticed, {minutes:.1f} minutes")
+    raise SystemExit(caught < ASKED * len(chosen))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import nbformat
 from jupytext.combine import combine_inputs_with_outputs
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from sync_displays import sync
 from sync_macros import ROOT, macro_source, replace_text, sync_twin
 
 FIXED = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
@@ -103,6 +104,8 @@ def run(twin):
     notebook = twin.parents[1] / f"{twin.stem}.ipynb"
     refuse_to_lose(notebook, twin)
     sync_twin(twin, macro_source())
+    if left := sync(twin):
+        sys.exit("\n".join(left))
     print(f"{notebook.name} ...", end=" ", flush=True)
     start = time.perf_counter()
     nb = from_twin(twin, notebook)

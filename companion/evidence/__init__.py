@@ -41,7 +41,7 @@ MODULES = (
     "ch09.caps",
     "ch09.parametrisation",
     "ch09.cost",
-    "ch10.records",
+    "ch10.figures_2_and_3",
     "ch11.black_box",
 )
 

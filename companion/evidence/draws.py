@@ -1,8 +1,25 @@
 """Random problems for the numeric checks, and the residuals they are judged by."""
 
-from __future__ import annotations
+import functools
+import itertools
 
 import numpy as np
+import torch
+from torch import nn
+
+from fimlib.fisher import last_layer_roots
+from fimlib.posterior import GaussianPosterior
+
+__all__ = [
+    "PROBLEMS", "SIZES", "TIGHT", "by_trace", "classifier", "classifiers", "dense",
+    "dense_conditional", "doubled", "flat", "gap", "gradients", "halved", "log_det",
+    "network", "outputs", "pd_matrix", "predictive_problem", "predictive_problems",
+    "problem", "with_weights", "worst", "z_score",
+]  # fmt: skip
+
+TIGHT = 1e-10
+SIZES = (1, 2, 3, 5, 11)
+PROBLEMS = ((2, 3, 5, 7), (3, 4, 7, 5), (5, 2, 3, 11))  # of `predictive_problem`
 
 
 def pd_matrix(rng, size, spread=2.0):
@@ -12,9 +29,101 @@ def pd_matrix(rng, size, spread=2.0):
     return root @ root.T
 
 
+def problem(rng, size, count=1):
+    """Mean, covariance, noise variance, inputs (count, size), labels (count,)."""
+    return (
+        rng.standard_normal(size),
+        pd_matrix(rng, size),
+        float(np.exp(rng.uniform(-2, 2))),
+        rng.standard_normal((count, size)),
+        rng.standard_normal(count),
+    )
+
+
+def classifier(rng, classes=3, width=4, count=7, scale=1.5):
+    """Last-layer roots of a random classifier, their logits, and a posterior."""
+
+    def draw(n):
+        features = torch.tensor(rng.standard_normal((n, width)))
+        logits = torch.tensor(scale * rng.standard_normal((n, classes)))
+        return last_layer_roots(features, logits), logits
+
+    train, _ = draw(11)
+    roots, logits = draw(count)
+    prior = float(np.exp(rng.uniform(-2, 2)))
+    return roots, logits, GaussianPosterior.from_roots(train, prior)
+
+
+def classifiers(rng, sizes=((2, 3, 5), (3, 4, 7), (5, 2, 11))):
+    """Roots, posterior, dense Fisher information (M, D, D) and precision of several."""
+    for each in sizes:
+        roots, _, post = classifier(rng, *each)
+        yield roots, post, dense(roots), post.precision.numpy()
+
+
+def predictive_problem(rng, classes=3, width=4, count=5, evals=7):
+    """Roots of candidates and of evaluation inputs, and a posterior."""
+    roots, _, post = classifier(rng, classes, width, count)
+    eval_roots, _, _ = classifier(rng, classes, width, evals)
+    return roots, eval_roots, post
+
+
+def predictive_problems(rng):
+    """(roots, evaluation roots, posterior), and their dense F_i, F_e and P."""
+    for sizes in PROBLEMS:
+        roots, evals, post = arguments = predictive_problem(rng, *sizes)
+        yield arguments, (dense(roots), dense(evals), post.precision.numpy())
+
+
+def gradients(rng, count, size):
+    """Gradients (count, size) of lengths that differ."""
+    return rng.standard_normal((count, size)) * np.exp(rng.uniform(-1, 1, (count, 1)))
+
+
+def network(rng, *widths, bias=True, scale=1.0):
+    """A tanh network of these widths, its weights drawn from `rng`."""
+    layers = [nn.Tanh()] * (2 * len(widths) - 3)
+    for i, pair in enumerate(itertools.pairwise(widths)):
+        layers[2 * i] = nn.Linear(*pair, bias=bias or i < len(widths) - 2)
+    return with_weights(nn.Sequential(*layers), rng, scale)
+
+
+def with_weights(model, rng, scale=1.0):
+    """The model in float64, every parameter drawn from `rng`."""
+    with torch.no_grad():
+        for p in model.double().parameters():
+            p.copy_(scale * torch.tensor(rng.standard_normal(tuple(p.shape))))
+    return model
+
+
+def flat(model):
+    """All parameters as one vector (D,)."""
+    return nn.utils.parameters_to_vector(model.parameters()).detach()
+
+
+def outputs(model, theta, x):
+    """The model's outputs at inputs x with the flat parameters theta, for autodiff."""
+    named, start = {}, 0
+    for name, p in model.named_parameters():
+        named[name] = theta[start : start + p.numel()].view(p.shape)
+        start += p.numel()
+    return torch.func.functional_call(model, named, (x,))
+
+
+def dense(roots):
+    """Fisher information matrices (M, D, D) as numpy arrays."""
+    rows = roots.dense().numpy()
+    return np.einsum("mrd,mre->mde", rows, rows)
+
+
 def log_det(matrix):
     """numpy's log|det|: independent of `fimlib.linalg`."""
     return np.linalg.slogdet(matrix)[1]
+
+
+def dense_conditional(f_e, f, p):
+    """½ log det(I + F_e (P + F)^-1), by numpy."""
+    return 0.5 * (log_det(p + f + f_e) - log_det(p + f))
 
 
 def gap(value, truth):
@@ -32,3 +141,37 @@ def z_score(samples, truth):
     samples = np.asarray(samples, dtype=float)
     error = samples.std(ddof=1) / np.sqrt(samples.size)
     return float(abs(samples.mean() - truth) / error)
+
+
+def worst(check):
+    """Make a check of a function that yields residuals: the largest of them.
+
+    One that is not a number stays so, and to have compared nothing is infinitely bad.
+    """
+
+    @functools.wraps(check)
+    def largest(*arguments, **options):
+        residuals = [float(r) for r in check(*arguments, **options)]
+        return float(np.max(residuals)) if residuals else np.inf
+
+    return largest
+
+
+def doubled(function):
+    """A wrong version that has lost its ½."""
+
+    def wrong(*arguments, **options):
+        found = function(*arguments, **options)
+        return [2 * v for v in found] if isinstance(found, list | tuple) else 2 * found
+
+    return wrong
+
+
+def halved(function):
+    """A wrong version with a ½ too many."""
+    return lambda *arguments, **options: function(*arguments, **options) / 2
+
+
+def by_trace(function):
+    """The trace form of a score, in the place of its log-determinant."""
+    return functools.partial(function, form="trace")

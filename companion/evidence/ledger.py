@@ -1,9 +1,9 @@
 """The form of a ledger entry, and the decorator that makes one from a derivation."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from companion.evidence import pages
 
 HOLDS = "holds"
 CONDITIONS = "holds with conditions"
@@ -12,25 +12,40 @@ CORRECTED = "corrected"
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement of the talk: what it says, what is true, how it is checked."""
+    """A statement of the talk: how it is checked, and what became of it.
+
+    What is true stands once, in the theorem of the claim's chapter, and is read there.
+    """
 
     id: str
-    title: str
-    talk: str  # the statement as the talk has it (TeX in $...$)
-    statement: str  # the precise statement
-    assumptions: tuple[str, ...]
     verdict: str
-    chapter: str  # docname of the chapter
+    labels: tuple[str, ...]  # of the theorem and displays it stands behind
     derive: Callable
     correction: str = ""  # what had to be put right, in a sentence
-    labels: tuple[str, ...] = ()  # of the theorem and displays it stands behind
+
+    @property
+    def chapter(self):
+        """Document name of the chapter, from the evidence's folder."""
+        return pages.chapter(self.derive.__module__.split(".")[-2])
+
+    @property
+    def title(self):
+        return pages.theorem(self.chapter, self.id)[0]
+
+    @property
+    def statement(self):
+        """The theorem's text with its assumptions, as Markdown, displays unlabelled."""
+        return pages.theorem(self.chapter, self.id)[1]
 
 
-def claim(id, **fields):
-    """Register a function that returns a `Derivation` as the ledger entry `id`."""
+def claim(id, verdict, labels, correction=""):
+    """Register a function that returns a `Derivation` as the ledger entry `id`.
+
+    `labels` are those of the theorem and the displays, with spaces between.
+    """
 
     def wrap(function):
-        function.claim = Claim(id=id, derive=function, **fields)
+        function.claim = Claim(id, verdict, tuple(labels.split()), function, correction)
         return function
 
     return wrap

@@ -1,6 +1,10 @@
-"""The checking engine: formulas, steps with reasons, decision procedures, mutants."""
+"""The checking engine: formulas, steps with reasons, decision procedures, mutants.
+
+`from companion.proof import *` brings what a derivation in a cell is written with.
+"""
 
 from companion.proof.calculus import Concave, TraceProducts, derivative
+from companion.proof.cell import NotDerived, derive
 from companion.proof.formula import (
     HALF,
     Block,
@@ -17,6 +21,7 @@ from companion.proof.formula import (
     logdet,
     scalar,
 )
+from companion.proof.mutants import Mutant
 from companion.proof.rules import (
     BlockProduct,
     Congruences,
@@ -32,6 +37,7 @@ from companion.proof.shannon import MI, H, Independent, Informations
 from companion.proof.steps import (
     ALL,
     CALCULUS,
+    DEFINITION,
     GENERIC,
     KINDS,
     MONTE_CARLO,
@@ -39,7 +45,6 @@ from companion.proof.steps import (
     RECORDED,
     Check,
     Derivation,
-    Mutant,
     NotRecorded,
     Report,
     Step,
@@ -51,3 +56,58 @@ from companion.proof.steps import (
     le,
     run,
 )
+
+__all__ = [
+    "ALL",
+    "CALCULUS",
+    "DEFINITION",
+    "GENERIC",
+    "HALF",
+    "KINDS",
+    "MI",
+    "MONTE_CARLO",
+    "NUMERIC",
+    "RECORDED",
+    "Block",
+    "BlockProduct",
+    "Check",
+    "Concave",
+    "Congruences",
+    "Const",
+    "Derivation",
+    "Det",
+    "Eye",
+    "Given",
+    "Grows",
+    "H",
+    "Independent",
+    "Informations",
+    "Let",
+    "Log",
+    "Mean",
+    "Multiplicative",
+    "Mutant",
+    "NotRecorded",
+    "Report",
+    "Scaled",
+    "Spectral",
+    "Step",
+    "Sylvester",
+    "Sym",
+    "Tr",
+    "TraceProducts",
+    "Triangular",
+    "Zero",
+    "block",
+    "chain",
+    "derivative",
+    "derive",
+    "eq",
+    "equal",
+    "ge",
+    "generator",
+    "le",
+    "logdet",
+    "run",
+    "scalar",
+]

@@ -1,4 +1,4 @@
-"""LaTeX of formulas and Markdown of derivations, from the trees that were checked."""
+"""LaTeX of formulas and lines, from the trees that were checked."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ import re
 import sympy
 
 from companion.proof import formula as f
-from companion.proof.steps import RECORDED
 
 RELATIONS = {"=": "=", "<=": r"\le", ">=": r"\ge"}
 LOEWNER = {"=": "=", "<=": r"\preceq", ">=": r"\succeq"}
-MARK = {True: "✓", False: "✗"}
 LINE = 34  # symbols that fit beside each other on the page
 
 
 def tex(e):
     """LaTeX of a formula or a sympy expression, terms in the author's order."""
     if not isinstance(e, f.Formula):
-        return sympy.latex(e)
+        return _latex(e)
     match e:
         case f.Const():
             return _number(e.value)
@@ -32,7 +30,7 @@ def tex(e):
         case f.Add():
             return _sum(e.terms)
         case f.Mul():
-            return _product(e.factors, e.shape == f.SCALAR)
+            return _product(e.factors)
         case f.Transpose():
             return f"{_atom(e.arg)}^\\top"
         case f.Inv():
@@ -58,7 +56,12 @@ def _number(value):
     if value.is_Rational and not value.is_Integer:
         sign = "-" if value < 0 else ""
         return rf"{sign}\tfrac{{{abs(value.p)}}}{{{value.q}}}"
-    return sympy.latex(value)
+    return _latex(value)
+
+
+def _latex(e):
+    """sympy's LaTeX, but 2 pi e as everybody writes it."""
+    return sympy.latex(e).replace(r"e \pi", r"\pi e")
 
 
 def _atom(e):
@@ -85,7 +88,7 @@ def _sum(terms):
     return out
 
 
-def _product(factors, scalar):
+def _product(factors):
     sign = "-" if sum(map(_is_minus_one, factors)) % 2 else ""
     factors = [x for x in factors if not _is_minus_one(x)]
     below = [x.arg for x in factors if isinstance(x, f.Inv) and x.shape == f.SCALAR]
@@ -99,9 +102,7 @@ def _product(factors, scalar):
     denominator = (
         " ".join(_factor(x) for x in below) if len(below) > 1 else tex(below[0])
     )
-    if scalar or not rest:
-        return rf"{sign}{lead}\frac{{{body or '1'}}}{{{denominator}}}"
-    return rf"{sign}{lead}\tfrac{{1}}{{{denominator}}} {body}"
+    return rf"{sign}{lead}\frac{{{body or '1'}}}{{{denominator}}}"
 
 
 def _powers(factors):
@@ -141,38 +142,3 @@ def visible(text):
     return len(re.sub(r"\\(left|right|t?frac)|\\[A-Za-z]+|[{}^_\s]", "", text)) + len(
         re.findall(r"\\(?!left|right|t?frac)[A-Za-z]+", text)
     )
-
-
-def derivation_markdown(report):
-    """The steps as a table with reasons and verdicts, then checks and mutants."""
-    rows = []
-    if report.steps:
-        rows += ["| | step | because | decided |", "|---|:---|:---|:---|"]
-    for i, (step, outcome) in enumerate(report.steps, 1):
-        verdict = f"{outcome.kind} {MARK[outcome.ok]}"
-        rows.append(
-            rf"| {i} | $\displaystyle {step_tex(step)}$ | {step.because} | {verdict} |"
-        )
-    lines = ["\n".join(rows)] if rows else []
-    for check, outcome in report.checks:
-        limit = f"within {check.tolerance:g}" if check.tolerance else "exactly"
-        if outcome.kind == "Monte Carlo":
-            limit = f"z-score within {check.tolerance:g}"
-        if (
-            outcome.kind == RECORDED
-        ):  # what the limit limits differs from check to check
-            limit = "records not found, so not decided" if outcome.absent else ""
-        mark = "–" if outcome.absent else MARK[outcome.ok]
-        text = f"- {mark} {outcome.kind}: {check.name}"
-        lines.append(f"{text} ({limit})" if limit else text)
-    for what, kind in (("lines of the derivation", int), ("functions", str)):
-        names = [
-            m.name if o.ok else f"**NOT** {m.name}"
-            for m, o in report.mutants
-            if isinstance(m.of, kind) and not o.absent
-        ]
-        if names:
-            unique = " · ".join(dict.fromkeys(names))
-            lines.append(f"- wrong {what} that were rejected: {unique}")
-    head, bullets = lines[: bool(rows)], lines[bool(rows) :]
-    return "\n\n".join([*head, "\n".join(bullets)])

@@ -3,8 +3,9 @@
 A `Step` is lhs, relation, rhs and a reason. It is decided twice: by an exact procedure
 (normal forms in all dimensions, a certificate, or sympy on explicit matrices), and on
 random instances. It holds only if the procedure proves it and no instance contradicts.
-A `Check` is evidence by numbers about a public function of fimlib. A `Mutant` is a
-wrong version of either; it is rejected if the same machinery shows it false.
+A `Check` is evidence by numbers about a public function of fimlib. A `Mutant`
+(`companion.proof.mutants`) is a wrong version of either; it is rejected if the same
+machinery shows it false.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ import sympy
 
 from companion.proof import formula as f
 from companion.proof.algebra import Algebra
+from companion.proof.mutants import machine_made, refuted
 from companion.proof.numeric import compare
 from companion.proof.rules import Given, Rule, apply_rules, blocks_equal
 from companion.proof.scalars import is_zero, substitute
+from companion.proof.trees import defines
 from companion.proof.words import add, scale
 
 ALL = "all dimensions"
@@ -30,6 +33,7 @@ CALCULUS = "calculus"
 NUMERIC = "numeric"
 MONTE_CARLO = "Monte Carlo"
 RECORDED = "recorded data"
+DEFINITION = "definition"  # a line that says what a name stands for: nothing to prove
 KINDS = (ALL, GENERIC, CALCULUS, NUMERIC, MONTE_CARLO, RECORDED)  # the strongest first
 
 
@@ -191,19 +195,6 @@ class Check:
 
 
 @dataclass(frozen=True, eq=False)
-class Mutant:
-    """A plausible wrong version, named after the error: "dropped 1/2".
-
-    `of` is the number of a step (from 1) or the name of a check; `wrong` is the wrong
-    right-hand side, or the wrong function.
-    """
-
-    name: str
-    of: int | str
-    wrong: Any
-
-
-@dataclass(frozen=True, eq=False)
 class Derivation:
     """The steps, checks and mutants of one claim."""
 
@@ -212,7 +203,9 @@ class Derivation:
     mutants: list = field(default_factory=list)
 
     def target(self, mutant):
-        """The mutated step or check."""
+        """The mutated line or check."""
+        if isinstance(mutant.wrong, Step):
+            return mutant.wrong
         if isinstance(mutant.of, int):
             return replace(self.steps[mutant.of - 1], rhs=mutant.wrong)
         (check,) = [c for c in self.checks if c.name == mutant.of]
@@ -249,16 +242,51 @@ def generator(name):
 
 
 def run(derivation, name):
-    """Decide every step, check and mutant of a derivation."""
+    """Decide every line, check and mutant of a derivation, machine-made ones too."""
 
     def outcome(item, tag):
         return item.decide(generator(f"{name} {tag}"))
 
-    steps = [(s, outcome(s, f"step {i}")) for i, s in enumerate(derivation.steps)]
+    steps = [
+        (s, _line(s, outcome(s, f"step {i}"))) for i, s in enumerate(derivation.steps)
+    ]
     checks = [(c, outcome(c, c.name)) for c in derivation.checks]
     mutants = []
     for m in derivation.mutants:
         tag = f"step {m.of - 1}" if isinstance(m.of, int) else m.of
         o = outcome(derivation.target(m), tag)
         mutants.append((m, replace(o, ok=o.refuted)))
-    return Report(steps, checks, mutants)
+    return Report(steps, checks, mutants + try_variants(steps, name))
+
+
+def _line(step, outcome):
+    """A line that holds because it says what a name stands for proves nothing."""
+    return replace(outcome, kind=DEFINITION) if defines(step) else outcome
+
+
+def try_variants(steps, name):
+    """Machine-made mutants of the lines that hold, and whether each is told apart.
+
+    A variant that no random instance contradicts is true as well, so no mutant. One
+    that an instance contradicts and the line's reason proves would be a hole: the
+    first of each line is tried (the tests try them all).
+    """
+    found = []
+    for number, (step, outcome) in enumerate(steps, 1):
+        if not outcome.ok or outcome.kind == DEFINITION:
+            continue
+        rng = generator(f"{name} variants of {number}")
+        wrong = [m for m in machine_made(step, number, rng) if refuted(m.wrong, rng)]
+        for i, m in enumerate(wrong):
+            hole = i == 0 and isinstance(step.lhs, f.Formula) and proves(m.wrong)
+            detail = "proved, though an instance contradicts" if hole else ""
+            found.append((m, Outcome(not hole, outcome.kind, detail, True)))
+    return found
+
+
+def proves(step):
+    """Does the line's own reason prove it, whatever random instances say?"""
+    try:
+        return bool(step._prove())
+    except Exception:  # whatever broke, nothing was proved
+        return False

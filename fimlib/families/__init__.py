@@ -16,13 +16,12 @@ Labels out of the family's support, and parameters out of its domain (z < 0 for
 from fimlib.families._base import ExponentialFamily
 from fimlib.families.categorical import Categorical
 from fimlib.families.gaussian import (
-    Gaussian,
     GaussianMeanLogSd,
     GaussianMeanVariance,
     MultivariateGaussian,
 )
 from fimlib.families.heteroscedastic import GaussianMeanLogVariance
-from fimlib.families.scalar import Bernoulli, Binomial, Exponential, Poisson
+from fimlib.families.scalar import Bernoulli, Binomial, Exponential, Gaussian, Poisson
 
 __all__ = [
     "Bernoulli",

@@ -3,38 +3,41 @@
 Every function takes scores (M,) of which higher is more informative.
 """
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
+Statistic = Callable[..., float]
 _DRAWS = 200_000  # points of the Gaussian reference: its own error is below 0.01
 
 
-def spearman(a, b):
+def spearman(a: ArrayLike, b: ArrayLike) -> float:
     """Spearman's rank correlation of two scores (M,)."""
     return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
 
 
-def top(scores, count):
+def top(scores: ArrayLike, count: int) -> np.ndarray:
     """Indices of the ``count`` highest scores, the first of equal ones."""
     return np.argsort(-np.asarray(scores), kind="stable")[:count]
 
 
-def overlap(score, other, count):
+def overlap(score: ArrayLike, other: ArrayLike, count: int) -> int:
     """How many of the ``count`` highest points two scores share."""
     return len(np.intersect1d(top(score, count), top(other, count)))
 
 
-def spearman_within_top(score, other, count):
+def spearman_within_top(score: ArrayLike, other: ArrayLike, count: int) -> float:
     """Spearman's correlation over the ``count`` points that ``score`` puts first (T37).
 
-    Conditioned on one score. A narrower range alone lowers a correlation: compare with
-    ``gaussian_reference``.
+    A narrower range alone lowers a correlation: compare with ``gaussian_reference``.
     """
     chosen = top(score, count)
     return spearman(np.asarray(score)[chosen], np.asarray(other)[chosen])
 
 
-def spearman_in_union(score, other, count):
+def spearman_in_union(score: ArrayLike, other: ArrayLike, count: int) -> float:
     """Spearman's correlation over the points in the top ``count`` of either score.
 
     The statistic of github.com/BlackHC/2208.00549. It is not zero for independent
@@ -44,31 +47,31 @@ def spearman_in_union(score, other, count):
     return spearman(np.asarray(score)[union], np.asarray(other)[union])
 
 
-def published_top_half(score, other, count=500):
+def published_top_half(score: ArrayLike, other: ArrayLike, count: int = 500) -> float:
     """The published "top 50 %" as coded: the union of the *lowest* ``count`` of both.
 
-    The code keeps ranks up to ``count``, and its ranks ascend (T37). As intended it
-    would be ``spearman_in_union``.
+    The code keeps ranks up to ``count``, and its ranks ascend (T37).
     """
     return spearman_in_union(-np.asarray(score), -np.asarray(other), count)
 
 
-def union_null(share):
+def union_null(share: float) -> float:
     """What ``spearman_in_union`` expects of two independent scores: T37.
 
-    share: the top's share of the pool, above 0 and at most 1. It rises from -3/4 to 0.
-    Raises ValueError for another share.
+    share: the top's share of the pool, in (0, 1]; the result rises with it from -3/4 to
+    0.
     """
     if not 0 < share <= 1:
         raise ValueError(f"share must lie in (0, 1], got {share}")
     return -3 * ((1 - share) / (2 - share)) ** 2
 
 
-def gaussian_reference(correlation, share, statistic=spearman_within_top):
+def gaussian_reference(
+    correlation: float, share: float, statistic: Statistic = spearman_within_top
+) -> float:
     """The statistic for two Gaussian scores of this Spearman correlation: T37.
 
-    What range restriction alone makes of a whole-pool correlation, within the top
-    ``share`` of the pool. Raises ValueError for a correlation outside [-1, 1].
+    What range restriction alone makes of it within the top ``share`` of the pool.
     """
     if not -1 <= correlation <= 1:
         raise ValueError(f"correlation must lie in [-1, 1], got {correlation}")
@@ -78,11 +81,8 @@ def gaussian_reference(correlation, share, statistic=spearman_within_top):
     return statistic(first, second, round(share * _DRAWS))
 
 
-def inverse_fit(samples, means):
-    """``a`` and ``b`` of the least-squares line means = a + b / samples.
-
-    For a Monte-Carlo estimate whose bias falls as 1/L, a is its value without bias.
-    """
+def inverse_fit(samples: ArrayLike, means: ArrayLike) -> tuple[float, float]:
+    """``a``, free of a bias that falls as 1/L, and ``b`` of the line a + b / samples."""
     inverse = 1 / np.asarray(samples, dtype=float)
     slope, intercept = np.polyfit(inverse, np.asarray(means, dtype=float), 1)
     return float(intercept), float(slope)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +14,7 @@ app = typer.Typer()
 def figure(
     name: Annotated[str, typer.Argument(help="2, 3, 4, top, map, ... or all")],
     out: Annotated[Path | None, typer.Option(help="folder (figures)")] = None,
-):
+) -> None:
     """Draw a figure again, from the recorded numbers or the registry of methods."""
     paths = []
     if name in ("map", "all"):
@@ -52,7 +52,7 @@ def run(
     ] = None,
     jobs: Annotated[int | None, typer.Option(help="fig4: processes")] = None,
     work: Annotated[Path | None, typer.Option(help="folder of finished units")] = None,
-):
+) -> None:
     """Run an experiment; a killed run goes on where it stopped."""
     from fimlib import figures
 
@@ -77,13 +77,13 @@ def run(
     typer.echo(figures.run(name, data=data, **given))
 
 
-def _refuse(given, options, name):
+def _refuse(given: dict[str, Any], options: tuple[str, ...], name: str) -> None:
     for option in options:
         if option in given:
             raise ValueError(f"{name} has no --{option.replace('_', '-')}")
 
 
-def parse_seeds(text):
+def parse_seeds(text: str) -> tuple[int, ...]:
     """Seeds from "3", "0,2" or "0..4" (both ends included)."""
     try:
         if ".." in text:
@@ -99,7 +99,7 @@ def parse_seeds(text):
 
 
 @app.command()
-def data():
+def data() -> None:
     """List the data sets, and where each was found."""
     from fimlib.figures import data
     from fimlib.figures.fig4 import sets

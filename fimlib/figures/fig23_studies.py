@@ -6,20 +6,26 @@ been done), so a seed's unit of work is shared between the two.
 
 import dataclasses
 import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fimlib import information, predictive
 from fimlib.figures import data as data_sets
 from fimlib.figures import fig23, network, ranking, records, scores, training
 from fimlib.figures.agreement import spearman, spearman_within_top, top
+from fimlib.figures.network import DropoutCNN, Masks
+from fimlib.figures.records import Arrays
 from fimlib.figures.seed_run import SeedRun
 from fimlib.figures.units import Work, fixed_threads, progress_bars, stream
 
 NAME = "fig23-studies"
+Study = Callable[[SeedRun, "Settings", Work], Arrays]
 _BLOCK = 100  # dropout samples in one unit of work
 
 
@@ -41,16 +47,10 @@ class Settings:
 
 
 def run(
-    data,
-    seeds=(0,),
-    out=None,
-    eval_size=None,
-    *,
-    work="runs",
-    progress=True,
-    settings=None,
-    **protocol,
-):
+    data: str, seeds: Sequence[int] = (0,), out: str | Path | None = None,
+    eval_size: int | None = None, *, work: str | Path = "runs", progress: bool = True,
+    settings: Settings | None = None, **protocol: Any,
+) -> Path:  # fmt: skip
     """Make the records ``fig23-DATA-STUDY.csv`` in folder ``out``; the last one's path.
 
     The studies are bias and noise (of BALD and EPIG in the number of dropout samples),
@@ -72,38 +72,44 @@ def run(
         seed: SeedRun(digits, seed, protocol, Work(folder / str(seed)), bars)
         for seed in seeds
     }
-    for name, study in STUDIES.items():
-        units = []
+    paths = {
+        name: Path(out or "figures/data") / f"fig23-{data}-{name}.csv"
+        for name in STUDIES
+    }
+    same = {"protocol": dataclasses.asdict(protocol)}
+    same["settings"] = dataclasses.asdict(settings)
+    for name, path in paths.items():
+        own_seeds = _seeds_of(STUDIES[name], seeds, settings)
+        records.check_replaceable(path, {"seeds": own_seeds}, **same)
+    for name, path in paths.items():
+        units, study = [], STUDIES[name]
         with fixed_threads(protocol.threads):
             for seed in _seeds_of(study, seeds, settings):
                 own = Work(folder / str(seed) / f"studies-{key}")
                 compute = functools.partial(study, runs[seed], settings, own)
                 units.append(own.unit(name, compute))
-        path = Path(out or "figures/data") / f"fig23-{data}-{name}.csv"
         _write(path, units, fig23.describe(digits, seeds, protocol, NAME), settings)
     return path
 
 
-def _seeds_of(study, seeds, settings):
+def _seeds_of(study: Study, seeds: Sequence[int], settings: Settings) -> Sequence[int]:
     """The seeds a study looks at: the costly two take few of them."""
     if study not in (bias, noise):
         return seeds
     return [seed for seed in seeds if seed in settings.mc_seeds] or seeds[:1]
 
 
-def _write(path, units, about, settings):
-    columns = {
-        name: np.concatenate([unit[name] for unit in units])
-        for name in units[0]
-        if name != "seconds"
-    }
+def _write(
+    path: Path, units: list[Arrays], about: dict[str, Any], settings: Settings
+) -> None:
+    columns = records.joined(units)
     about["seeds"] = np.unique(columns["seed"]).tolist()
     about["settings"] = dataclasses.asdict(settings)
     seconds = sum(float(unit["seconds"]) for unit in units)
     records.write_record(path, columns, {**about, "wall_seconds": round(seconds, 1)})
 
 
-def _check_levels(settings):
+def _check_levels(settings: Settings) -> None:
     """Every level fits an equal number of times into each half of the samples."""
     half = settings.mc_samples // 2
     for level in settings.levels:
@@ -111,16 +117,7 @@ def _check_levels(settings):
             raise ValueError(f"levels must divide mc_samples / 2 = {half}, got {level}")
 
 
-def _columns(rows, seed):
-    """Rows (dicts with the same keys) as columns, the seed in front."""
-    keys = list(rows[0])
-    return {
-        "seed": np.full(len(rows), seed),
-        **{key: np.array([row[key] for row in rows]) for key in keys},
-    }
-
-
-def _samples(main, settings, own):
+def _samples(main: SeedRun, settings: Settings, own: Work) -> list[Tensor]:
     """Log-probabilities (M,L,C) of the pool and (E,L,C) of some evaluation digits."""
     masks = network.draw_masks(settings.mc_samples, stream(main.seed, "study masks"))
     inputs = {
@@ -139,11 +136,13 @@ def _samples(main, settings, own):
     return found
 
 
-def _mc_log_probs(net, images, masks):
+def _mc_log_probs(net: DropoutCNN, images: Tensor, masks: Masks) -> Arrays:
     return {"log_probs": network.mc_log_probs(net, images, masks).numpy()}
 
 
-def _estimates(pool, evaluation, settings):
+def _estimates(
+    pool: Tensor, evaluation: Tensor, settings: Settings
+) -> Iterator[tuple[str, int, int, Tensor]]:
     """(score, samples, block, values) of every estimate from disjoint samples."""
     for samples in settings.levels:
         for block in range(settings.mc_samples // samples):
@@ -161,10 +160,12 @@ def _estimates(pool, evaluation, settings):
         yield "epig_jackknife", samples, block, values
 
 
-def _estimated(main, settings, own):
+def _estimated(
+    main: SeedRun, settings: Settings, own: Work
+) -> Iterator[tuple[str, int, int, np.ndarray]]:
     """All estimates of ``_estimates`` as one unit: the two studies below share it."""
 
-    def compute():
+    def compute() -> Arrays:
         tables = _samples(main, settings, own)
         return {
             f"{score}/{samples}/{block}": values.numpy()
@@ -178,7 +179,7 @@ def _estimated(main, settings, own):
             yield score, int(samples), int(block), values
 
 
-def bias(main, settings, own):
+def bias(main: SeedRun, settings: Settings, own: Work) -> Arrays:
     """Mean of BALD and EPIG, and their agreement with weight space, by samples used."""
     against = {
         "bald": ("eig_log_det", "eig_trace"),
@@ -202,10 +203,10 @@ def bias(main, settings, own):
                     values, weights[name], count
                 )
         rows.append(row)
-    return _columns(rows, main.seed)
+    return records.columns_of(rows, seed=main.seed)
 
 
-def noise(main, settings, own):
+def noise(main: SeedRun, settings: Settings, own: Work) -> Arrays:
     """How well an estimate agrees with the next one and with the other half's.
 
     The other half are the samples among which the estimate's own are not: about as good
@@ -231,10 +232,10 @@ def noise(main, settings, own):
                     values, reference, count
                 )
         rows.append(row)
-    return _columns(rows, main.seed)
+    return records.columns_of(rows, seed=main.seed)
 
 
-def epochs(main, settings, own):
+def epochs(main: SeedRun, settings: Settings, own: Work) -> Arrays:
     """The same training run scored after other numbers of epochs, in place of the best.
 
     The one with ``stopped`` 1 is the network of the main run.
@@ -249,10 +250,12 @@ def epochs(main, settings, own):
             continue
         row = {"epochs": number + 1, "stopped": int(number + 1 == stopped)}
         rows.append(row | _snapshot(trainer, main, pool, masks))
-    return _columns(rows, main.seed)
+    return records.columns_of(rows, seed=main.seed)
 
 
-def _snapshot(trainer, main, pool, masks):
+def _snapshot(
+    trainer: training.Trainer, main: SeedRun, pool: Tensor, masks: Masks
+) -> dict[str, Any]:
     inputs = {"train": trainer.train[0], "pool": pool}
     layer = scores.last_layer(trainer.net, inputs)
     post, roots = scores.posterior_of(layer), scores.roots_of(layer, "pool")
@@ -289,7 +292,7 @@ def _snapshot(trainer, main, pool, masks):
     return row
 
 
-def jepig(main, settings, own):
+def jepig(main: SeedRun, settings: Settings, own: Work) -> Arrays:
     """JEPIG for the first E evaluation digits, E growing, against EIG and EPIG."""
     post = scores.posterior_of(main.layer)
     roots = scores.roots_of(main.layer, "pool")
@@ -310,10 +313,10 @@ def jepig(main, settings, own):
             "spearman_epig": spearman(values, epig),
             "top_100_epig": spearman_within_top(epig, values, 100),
         })  # fmt: skip
-    return _columns(rows, main.seed)
+    return records.columns_of(rows, seed=main.seed)
 
 
-def pairwise(main, settings, own):
+def pairwise(main: SeedRun, settings: Settings, own: Work) -> Arrays:
     """EPIG, the mean over evaluation digits, against EPIG upper and Monte Carlo."""
     post = scores.posterior_of(main.layer)
     roots = scores.roots_of(main.layer, "pool")
@@ -335,7 +338,7 @@ def pairwise(main, settings, own):
         row[f"spearman_{name}"] = spearman(sampled, values)
         for count in (500, 100, 50):
             row[f"top_{count}_{name}"] = spearman_within_top(sampled, values, count)
-    return _columns([row], main.seed)
+    return records.columns_of([row], seed=main.seed)
 
 
 STUDIES = {

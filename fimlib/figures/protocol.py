@@ -2,8 +2,12 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from fimlib.figures.data import Digits
+from fimlib.figures.records import Arrays
 
 PARTS = ("train", "validation", "pool", "evaluation", "test")
 
@@ -33,7 +37,7 @@ class Protocol:
 _SIZES = {"embedded": {"validation_size": 500}, "mnist": {"eval_size": 20_000}}
 
 
-def protocol_for(data, **settings):
+def protocol_for(data: str, **settings: Any) -> Protocol:
     """The protocol of data set ``data`` with ``settings`` put in its place."""
     known = {field.name for field in dataclasses.fields(Protocol)}
     unknown = sorted(set(settings) - known)
@@ -42,7 +46,7 @@ def protocol_for(data, **settings):
     return Protocol(**{**_SIZES.get(data, {}), **settings})
 
 
-def split(digits, seed=0, protocol=None):
+def split(digits: Digits, seed: int = 0, protocol: Protocol | None = None) -> Arrays:
     """Indices of each part of the data, name to array; the parts are disjoint.
 
     Training and validation are the same for every seed; pool and evaluation are drawn
@@ -63,7 +67,9 @@ def split(digits, seed=0, protocol=None):
     return dict(zip(PARTS, parts, strict=True))
 
 
-def _take(digits, indices, size, seed):
+def _take(
+    digits: Digits, indices: np.ndarray, size: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """``size`` of the indices, and the others: stratified where the set is small."""
     if digits.name == "mnist":  # the published draws are plain random ones
         order = np.random.default_rng([seed, len(indices)]).permutation(indices)
@@ -76,14 +82,18 @@ def _take(digits, indices, size, seed):
     )
 
 
-def _split_embedded(digits, protocol):
+def _split_embedded(
+    digits: Digits, protocol: Protocol
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     everything = np.arange(len(digits.labels))
     train, rest = _take(digits, everything, protocol.train_size, 0)
     validation, rest = _take(digits, rest, protocol.validation_size, 0)
     return train, validation, rest
 
 
-def _split_mnist(digits, protocol):
+def _split_mnist(
+    digits: Digits, protocol: Protocol
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The published split: its two seeds reproduce the stored training indices."""
     from sklearn.model_selection import StratifiedShuffleSplit
 

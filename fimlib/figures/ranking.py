@@ -1,5 +1,7 @@
 """Columns of the records of Figures 2 and 3 as scores, seed by seed."""
 
+from typing import Any
+
 import numpy as np
 from scipy.stats import rankdata
 
@@ -14,7 +16,7 @@ PROXIES = (
 )
 
 
-def oriented(record, column):
+def oriented(record: Record, column: str) -> np.ndarray:
     """The column (M,) of one seed, higher more informative: proxies change sign.
 
     Refuses several seeds in one column: their pools and networks differ, so a rank
@@ -31,18 +33,18 @@ def oriented(record, column):
     return higher_is_better(column, np.asarray(record[column]))
 
 
-def higher_is_better(column, values):
+def higher_is_better(column: str, values: np.ndarray) -> np.ndarray:
     """The values of a column, negated if it is a proxy."""
     return -values if column in PROXIES else values
 
 
-def by_seed(record):
+def by_seed(record: Record) -> list[Record]:
     """The record as one record a seed, in the order of the file."""
     seeds = dict.fromkeys(record["seed"].tolist())
     return [record.where("seed", seed) for seed in seeds]
 
 
-def same_run(*found):
+def same_run(*found: Record) -> tuple[Record, ...]:
     """Refuse records that differ in data or protocol; the difference is named.
 
     Raises RecordError. Seeds may differ: they are draws of one experiment.
@@ -60,14 +62,14 @@ def same_run(*found):
     return found
 
 
-def _identity(record):
+def _identity(record: Record) -> dict[str, Any]:
     """What has to agree: the data's digest and every number of the protocol."""
     run = record.run
     found = {f"protocol {k}": v for k, v in run.get("protocol", {}).items()}
     return found | {"data sha256": run.get("data", {}).get("sha256", "unknown")}
 
 
-def merged(*found):
+def merged(*found: Record) -> Record:
     """One record of the same run's seeds that several records hold.
 
     Raises RecordError as ``same_run``, and for a seed that comes twice.
@@ -85,13 +87,13 @@ def merged(*found):
     return Record(first.name, columns, first.run)
 
 
-def average_ig_rank(record):
+def average_ig_rank(record: Record) -> np.ndarray:
     """The order of Figure 2 (M,): rank of BALD plus the mean of the two EIG ranks."""
     log_det, trace = (rankdata(record[f"eig_{form}"]) for form in ("log_det", "trace"))
     return rankdata(record["bald"]) + (log_det + trace) / 2
 
 
-def average_pig_rank(record):
+def average_pig_rank(record: Record) -> np.ndarray:
     """The order of Figure 3 (M,): rank of EPIG plus the mean of three proxy ranks.
 
     As published, the trace counts once, being one order for EPIG and JEPIG.
@@ -116,9 +118,5 @@ NAMES = {
     "uniform": "uniform",
 }
 BASELINES = (
-    "predictive_entropy",
-    "softmax_entropy",
-    "trace_fisher",
-    "badge_norm",
-    "uniform",
-)
+    "predictive_entropy", "softmax_entropy", "trace_fisher", "badge_norm", "uniform",
+)  # fmt: skip

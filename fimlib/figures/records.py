@@ -13,13 +13,21 @@ import os
 import platform
 import tempfile
 import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 _PACKAGES = ("numpy", "scipy", "torch", "scikit-learn", "mlxtend")
+
+
+Arrays = dict[str, Any]  # name to array
+Run = dict[str, Any]  # what a record's .run.json says
+Table = dict[Any, list[Any]]  # columns of a printed table
 
 
 class RecordError(ValueError):
@@ -31,10 +39,10 @@ class Record:
     """The columns (name to array of one length) and the run that made them."""
 
     name: str
-    columns: dict
-    run: dict
+    columns: Arrays
+    run: Run
 
-    def __getitem__(self, column):
+    def __getitem__(self, column: str) -> np.ndarray:
         if column not in self.columns:
             raise RecordError(
                 f"record {self.name!r} has no column {column!r}; "
@@ -42,17 +50,17 @@ class Record:
             )
         return self.columns[column]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
-    def where(self, column, value):
+    def where(self, column: str, value: Any) -> "Record":
         """The record restricted to the rows in which ``column`` equals ``value``."""
         keep = self[column] == value
         rows = {name: array[keep] for name, array in self.columns.items()}
         return Record(self.name, rows, self.run)
 
 
-def write_bytes(path, content):
+def write_bytes(path: str | Path, content: bytes) -> Path:
     """Put ``content`` at ``path``: a reader sees the old file or the new one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +79,7 @@ def write_bytes(path, content):
     return path
 
 
-def _read_bytes(path):
+def _read_bytes(path: str | Path) -> bytes:
     path = Path(path)
     try:
         return path.read_bytes()
@@ -81,14 +89,13 @@ def _read_bytes(path):
         raise RecordError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def sha256(content):
+def sha256(content: bytes | Path | Iterable[ArrayLike]) -> str:
     """The sha256 hex digest of bytes, of a file (a Path) or of a list of arrays."""
     if isinstance(content, Path):
         content = _read_bytes(content)
-    digest = hashlib.sha256()
     if isinstance(content, bytes):
-        digest.update(content)
-        return digest.hexdigest()
+        return hashlib.sha256(content).hexdigest()
+    digest = hashlib.sha256()
     for array in content:
         array = np.ascontiguousarray(array)
         # Byte order and shape belong to the content, memory layout does not.
@@ -98,7 +105,7 @@ def sha256(content):
     return digest.hexdigest()
 
 
-def _cell(value, column):
+def _cell(value: Any, column: str) -> str:
     if isinstance(value, (bool, np.bool_)):
         raise RecordError(f"column {column!r} holds booleans; store 0 and 1")
     if isinstance(value, (int, np.integer)):
@@ -110,7 +117,19 @@ def _cell(value, column):
     return str(value)
 
 
-def csv_bytes(columns):
+def columns_of(rows: Sequence[Mapping[str, Any]], **same: Any) -> Arrays:
+    """Rows (dicts with the same keys) as columns, what they share in front."""
+    found = {key: np.full(len(rows), value) for key, value in same.items()}
+    return found | {key: np.array([row[key] for row in rows]) for key in rows[0]}
+
+
+def joined(units: Sequence[Arrays]) -> Arrays:
+    """Columns of several units, end to end; their seconds are left out."""
+    names = [name for name in units[0] if name != "seconds"]
+    return {name: np.concatenate([unit[name] for unit in units]) for name in names}
+
+
+def csv_bytes(columns: Mapping[str, Any]) -> bytes:
     """The CSV text of ``columns``: name to sequence, all of one length, in order."""
     lengths = {name: len(values) for name, values in columns.items()}
     if not lengths or len(set(lengths.values())) != 1:
@@ -123,12 +142,7 @@ def csv_bytes(columns):
     return stream.getvalue().encode()
 
 
-def write_csv(path, columns):
-    """Write ``columns`` as CSV; ints and floats read back exactly."""
-    return write_bytes(path, csv_bytes(columns))
-
-
-def _typed(cells):
+def _typed(cells: Sequence[str]) -> np.ndarray:
     for kind in (np.int64, np.float64):
         try:
             return np.array([kind(cell) for cell in cells], dtype=kind)
@@ -137,12 +151,12 @@ def _typed(cells):
     return np.array(cells)
 
 
-def read_csv(path):
+def read_csv(path: str | Path) -> Arrays:
     """The columns of a CSV file: int64 where every cell is one, else float64 or str."""
     return _parse_csv(path, _read_bytes(path))
 
 
-def _parse_csv(path, content):
+def _parse_csv(path: str | Path, content: bytes) -> Arrays:
     try:
         rows = list(csv.reader(io.StringIO(content.decode()), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
@@ -162,7 +176,7 @@ def _parse_csv(path, content):
     return {name: _typed(column) for name, column in zip(header, cells, strict=True)}
 
 
-def write_json(path, value):
+def write_json(path: str | Path, value: Any) -> Path:
     """Write ``value`` as indented JSON with sorted keys; NaN and inf are refused."""
     text = json.dumps(
         value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False
@@ -170,7 +184,7 @@ def write_json(path, value):
     return write_bytes(path, (text + "\n").encode())
 
 
-def read_json(path):
+def read_json(path: str | Path) -> Any:
     """The value in a JSON file."""
     try:
         return json.loads(_read_bytes(path))
@@ -180,7 +194,7 @@ def read_json(path):
         raise RecordError(f"{path} is not JSON: {error}") from None
 
 
-def write_npz(path, **arrays):
+def write_npz(path: str | Path, **arrays: Any) -> Path:
     """Write numeric arrays as NPZ: the same bytes for the same arrays."""
     for name, array in arrays.items():
         if np.asarray(array).dtype.hasobject:  # NumPy would pickle it
@@ -190,7 +204,7 @@ def write_npz(path, **arrays):
     return write_bytes(path, stream.getvalue())
 
 
-def read_npz(path):
+def read_npz(path: str | Path) -> Arrays:
     """The arrays of an NPZ file as a dict; pickled objects are refused."""
     try:
         with np.load(io.BytesIO(_read_bytes(path)), allow_pickle=False) as archive:
@@ -201,7 +215,7 @@ def read_npz(path):
         raise RecordError(f"{path} is not a readable NPZ file: {error}") from None
 
 
-def _processor():
+def _processor() -> str:
     """The processor's model name where the system tells it, else its architecture."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -212,7 +226,7 @@ def _processor():
     return platform.processor() or platform.machine()
 
 
-def environment(threads):
+def environment(threads: int) -> Run:
     """What a run depends on besides its inputs: versions, system, device, date."""
     versions = {"python": platform.python_version()}
     for package in ("fimlib", *_PACKAGES):
@@ -228,12 +242,12 @@ def environment(threads):
     }
 
 
-def run_path(path):
+def run_path(path: str | Path) -> Path:
     """Where the description of the run behind ``NAME.csv`` lies: ``NAME.run.json``."""
     return Path(path).with_suffix(".run.json")
 
 
-def write_record(path, columns, run):
+def write_record(path: str | Path, columns: Mapping[str, Any], run: Run) -> Path:
     """Write ``NAME.csv`` and, with its digest added, ``NAME.run.json`` beside it."""
     content = csv_bytes(columns)
     write_bytes(path, content)
@@ -241,7 +255,41 @@ def write_record(path, columns, run):
     return Path(path)
 
 
-def read_record(path):
+def check_replaceable(
+    path: str | Path, holds: Mapping[str, Sequence[Any]], **same: Run
+) -> None:
+    """Refuse to replace a record of another protocol, or one that holds more.
+
+    holds: name to what the new record will have. same: parts of ``Run`` that must
+    agree.
+    """
+    path = Path(path)
+    if not path.exists() or not run_path(path).exists():
+        return
+    old = read_json(run_path(path))
+    for part, numbers in same.items():
+        what = f"{path} is of another {part}"
+        refuse_difference(old.get(part, {}), numbers, what, "folder (out)")
+    for name, values in holds.items():
+        lost = [str(v) for v in old.get(name, ()) if v not in values]
+        if lost:
+            raise ValueError(
+                f"{path} also holds {name} {', '.join(lost)}, which this run leaves "
+                "out: name another folder (out)"
+            )
+
+
+def refuse_difference(theirs: Run, ours: Run, what: str, remedy: str) -> None:
+    """Raise ValueError, in one line, for the first number that is not the same."""
+    for name, value in json.loads(json.dumps(ours)).items():
+        if theirs.get(name) != value:
+            raise ValueError(
+                f"{what}: {name} is {theirs.get(name)!r} there and {value!r} here; "
+                f"name another {remedy}"
+            )
+
+
+def read_record(path: str | Path) -> Record:
     """The record at ``NAME.csv``; refused when its digest is not the recorded one."""
     path = Path(path)
     content = _read_bytes(path)

@@ -2,13 +2,17 @@
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fimlib.figures import network, scores, training
-from fimlib.figures.protocol import split
-from fimlib.figures.units import stream
+from fimlib.figures.data import Digits
+from fimlib.figures.protocol import Protocol, split
+from fimlib.figures.records import Arrays
+from fimlib.figures.units import Bars, Work, stream
 
 _EVAL_CHUNK = 2000  # evaluation points in one unit of Monte-Carlo samples
 
@@ -27,38 +31,40 @@ class SeedResult:
 class SeedRun:
     """One seed's units of work, each computed when it is first asked for."""
 
-    def __init__(self, digits, seed, protocol, work, bars):
+    def __init__(
+        self, digits: Digits, seed: int, protocol: Protocol, work: Work, bars: Bars
+    ) -> None:
         self.digits, self.seed, self.protocol = digits, seed, protocol
         self.work, self.bars = work, bars
         self.parts = split(digits, seed, protocol)
 
-    def inputs(self, part):
+    def inputs(self, part: str) -> Tensor:
         """The part's images as the network takes them."""
         return network.prepare(self.digits.images[self.parts[part]])
 
-    def labels(self, part):
+    def labels(self, part: str) -> Tensor:
         return torch.from_numpy(self.digits.labels[self.parts[part]])
 
-    def trainer(self):
+    def trainer(self) -> training.Trainer:
         """The training run at its beginning."""
         sets = [(self.inputs(p), self.labels(p)) for p in ("train", "validation")]
         return training.Trainer(self.protocol, self.seed, *sets)
 
     @functools.cached_property
-    def trained(self):
+    def trained(self) -> Arrays:
         return self.work.unit(
             "train", lambda: training.fit(self.trainer(), self.work, self.bars)
         )
 
     @functools.cached_property
-    def net(self):
+    def net(self) -> network.DropoutCNN:
         return network.from_arrays(self.trained)
 
     @functools.cached_property
-    def tested(self):
+    def tested(self) -> Arrays:
         return self.work.unit("test", self._test)
 
-    def _test(self):
+    def _test(self) -> Arrays:
         sampled = training.mean_accuracy(
             self.net, self.inputs("test"), self.labels("test"),
             self.protocol.test_samples, stream(self.seed, "test"),
@@ -72,7 +78,7 @@ class SeedRun:
         return {name: np.float64(value) for name, value in numbers.items()}
 
     @functools.cached_property
-    def layer(self):
+    def layer(self) -> Arrays:
         """What ``scores.last_layer`` gives of train, pool and evaluation."""
         parts = ("train", "pool", "evaluation")
         return self.work.unit(
@@ -81,15 +87,15 @@ class SeedRun:
         )
 
     @functools.cached_property
-    def weight_space(self):
+    def weight_space(self) -> Arrays:
         return self.work.unit("weight-space", lambda: scores.weight_space(self.layer))
 
     @functools.cached_property
-    def mc_pool(self):
+    def mc_pool(self) -> Arrays:
         return self._mc(self.inputs("pool"), "mc-pool")
 
     @functools.cached_property
-    def mc_evaluation(self):
+    def mc_evaluation(self) -> Arrays:
         blocks = self.inputs("evaluation").split(_EVAL_CHUNK)
         units = []
         with self.bars("evaluation samples", len(blocks), 0) as bar:
@@ -101,8 +107,8 @@ class SeedRun:
             "seconds": sum(unit["seconds"] for unit in units),
         }
 
-    def _mc(self, inputs, name):
-        def compute():
+    def _mc(self, inputs: Tensor, name: str) -> Arrays:
+        def compute() -> Arrays:
             masks = draw_masks(self.protocol, self.seed)
             samples = network.mc_log_probs(self.net, inputs, masks)
             return {"log_probs": samples.numpy()}
@@ -110,14 +116,14 @@ class SeedRun:
         return self.work.unit(name, compute)
 
     @functools.cached_property
-    def prediction_space(self):
-        def compute():
+    def prediction_space(self) -> Arrays:
+        def compute() -> Arrays:
             tables = self.mc_pool["log_probs"], self.mc_evaluation["log_probs"]
             return scores.prediction_space(*tables)
 
         return self.work.unit("prediction-space", compute)
 
-    def result(self):
+    def result(self) -> SeedResult:
         """Everything, computed where it is not yet there."""
         stages = {
             "training": self.trained,
@@ -144,12 +150,14 @@ class SeedRun:
         )
 
 
-def draw_masks(protocol, seed):
+def draw_masks(protocol: Protocol, seed: int) -> network.Masks:
     """The dropout masks of a run: the same for pool and evaluation."""
     return network.draw_masks(protocol.mc_samples, stream(seed, "masks"))
 
 
-def _model_numbers(seed, trained, tested, weight):
+def _model_numbers(
+    seed: int, trained: Arrays, tested: Arrays, weight: Arrays
+) -> dict[str, Any]:
     history = trained["history"]
     best = int(np.argmax(history[:, 0]))
     numbers = {

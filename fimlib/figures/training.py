@@ -4,13 +4,19 @@ import time
 
 import numpy as np
 import torch
+from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from fimlib.figures import network
-from fimlib.figures.units import stream
+from fimlib.figures.network import DropoutCNN
+from fimlib.figures.protocol import Protocol
+from fimlib.figures.records import Arrays
+from fimlib.figures.units import Bars, Work, stream
+
+Pair = tuple[Tensor, Tensor]  # images and labels
 
 
-def epoch_indices(num_points, draws, generator):
+def epoch_indices(num_points: int, draws: int, generator: Generator) -> Tensor:
     """``draws`` indices below num_points in random order, repetitions equal up to one.
 
     The published runs count an epoch as 1024 draws whatever the training set's size.
@@ -20,7 +26,10 @@ def epoch_indices(num_points, draws, generator):
     return order[:draws] % num_points
 
 
-def mean_accuracy(net, inputs, labels, num_samples, generator):
+def mean_accuracy(
+    net: DropoutCNN, inputs: Tensor, labels: Tensor, num_samples: int,
+    generator: Generator,
+) -> tuple[float, float]:  # fmt: skip
     """Accuracy and cross-entropy (nats) of the mean of consistent dropout samples."""
     masks = network.draw_masks(num_samples, generator)
     log_probs = network.mc_log_probs(net, inputs, masks).double()
@@ -29,7 +38,7 @@ def mean_accuracy(net, inputs, labels, num_samples, generator):
 
 
 @torch.no_grad()
-def accuracy(log_probs, labels):
+def accuracy(log_probs: Tensor, labels: Tensor) -> tuple[float, float]:
     """Accuracy and cross-entropy (nats) of log-probabilities (N,C)."""
     correct = (log_probs.argmax(-1) == labels).double().mean()
     return correct.item(), F.nll_loss(log_probs, labels).item()
@@ -41,7 +50,9 @@ class Trainer:
     Every epoch draws from a generator of its own, so the state holds no generator.
     """
 
-    def __init__(self, protocol, seed, train, validation):
+    def __init__(
+        self, protocol: Protocol, seed: int, train: Pair, validation: Pair
+    ) -> None:
         self.protocol, self.seed = protocol, seed
         self.train, self.validation = train, validation
         self.net = network.DropoutCNN(stream(seed, "initialisation"))
@@ -51,15 +62,17 @@ class Trainer:
             weight_decay=protocol.weight_decay,
         )
         self.best = network.to_arrays(self.net)
-        self.history = []  # validation accuracy and cross-entropy of each epoch
+        self.history: list[
+            tuple[float, float]
+        ] = []  # validation accuracy and cross-entropy of each epoch
 
     @property
-    def best_epoch(self):
+    def best_epoch(self) -> int:
         """Index of the first epoch with the highest validation accuracy."""
         return int(np.argmax([entry[0] for entry in self.history]))
 
     @property
-    def finished(self):
+    def finished(self) -> bool:
         """Whether patience or the cap has run out."""
         if not self.history:
             return False
@@ -67,7 +80,7 @@ class Trainer:
         at_cap = len(self.history) >= self.protocol.max_epochs
         return at_cap or waited >= self.protocol.patience
 
-    def epoch(self):
+    def epoch(self) -> None:
         """One epoch of steps, then one validation."""
         number = len(self.history)
         self.steps(number)
@@ -79,7 +92,7 @@ class Trainer:
             arrays = network.to_arrays(self.net)
             self.best = {name: array.copy() for name, array in arrays.items()}
 
-    def steps(self, number):
+    def steps(self, number: int) -> None:
         """The gradient steps of epoch ``number``, from 0, without a validation."""
         generator = stream(self.seed, "epoch", number)
         inputs, labels = self.train
@@ -92,7 +105,7 @@ class Trainer:
             F.nll_loss(log_probs, labels[batch]).backward()
             self.optimizer.step()
 
-    def state(self):
+    def state(self) -> Arrays:
         """Everything the next epoch needs, as arrays."""
         arrays = {"history": np.array(self.history)}
         for name, parameter in self.net.named_parameters():
@@ -104,7 +117,7 @@ class Trainer:
         arrays["step"] = moments["step"].numpy()
         return arrays
 
-    def restore(self, arrays):
+    def restore(self, arrays: Arrays) -> None:
         """Continue from what ``state`` gave."""
         self.history = [tuple(entry) for entry in arrays["history"].tolist()]
         for name, parameter in self.net.named_parameters():
@@ -117,7 +130,7 @@ class Trainer:
             }
 
 
-def fit(trainer, work, progress):
+def fit(trainer: Trainer, work: Work, progress: Bars) -> Arrays:
     """Train to the end, keeping the state after every epoch; resumes where it stopped.
 
     Returns the best weights by name, ``history`` (epochs,2) and ``seconds`` in all.

@@ -120,7 +120,8 @@ def kind_of(post, pool, evals):
 
 def span_base(post, kind, evals):
     """A span of training and evaluation rows, X in it with X X^T = P^{-1}, and
-    log det(P / lambda), for the posterior without the evaluation examples."""
+    log det(P / lambda), for the posterior without the evaluation examples.
+    """
     prior = post.prior_precision
     if kind == "gram":
         span = GramSpan(post.train_roots, evals)

@@ -1,10 +1,12 @@
 """How well a score can be known from L samples: split halves of the samples (T37)."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
+from numpy.typing import ArrayLike
+from torch import Generator
 
 from fimlib.predictive import tables
 
@@ -12,10 +14,12 @@ from fimlib.predictive import tables
 class NoiseCeiling(NamedTuple):
     """Rank correlations over a pool that the noise of L samples leaves possible.
 
-    split_half: Spearman's, between the scores of two halves of the samples.
-    reliability: expected between two scores of L samples each (Spearman-Brown,
-    2 r / (1 + r)). ceiling: expected between one of these and a score without noise,
-    the square root of it (0 for a negative reliability).
+    Attributes:
+        split_half: Spearman's, between the scores of two halves of the samples.
+        reliability: expected between two scores of L samples each (Spearman-Brown,
+            2 r / (1 + r)).
+        ceiling: expected between one of these and a score without noise, the square
+            root of it (0 for a negative reliability).
     """
 
     split_half: float
@@ -23,17 +27,37 @@ class NoiseCeiling(NamedTuple):
     ceiling: float
 
 
-def noise_ceiling(score, log_probs, *others, generator=None):
-    """The `NoiseCeiling` of a score of log-probabilities (M, L, C): T37.
+def noise_ceiling(
+    score: Callable[..., ArrayLike],
+    log_probs: ArrayLike,
+    *others: ArrayLike,
+    generator: Generator | None = None,
+) -> NoiseCeiling:
+    """How well a Monte-Carlo score can be known, by two halves of its samples (T37).
 
-    score: a function of log_probs and of `others` (such as log_probs_eval) that
-    returns (M,), as `bald` or `epig`; it is called with a random half of the samples
-    of theta, and with the other half. Raises ValueError for fewer than two samples or
-    examples, tables of different samples, and halves whose scores are all equal.
+    Args:
+        score: a function of log_probs and `others` that returns (M,), as `bald`; it is
+            called with a random half of the samples of theta, and with the other half.
+        log_probs: (M, L, C), normalised.
+        others: (E, L, C') each, as log_probs_eval of `epig`.
+        generator: of the halves; None is torch's own.
+    Returns:
+        The correlations, without a unit.
+    Raises:
+        ValueError: fewer than two samples or examples, tables of different samples,
+            halves whose scores are all equal.
+    Example:
+        >>> from fimlib.predictive import bald
+        >>> seeded = torch.Generator().manual_seed(0)
+        >>> logits = torch.randn(50, 40, 3, generator=seeded, dtype=torch.float64)
+        >>> noise_ceiling(bald, logits.log_softmax(-1), generator=seeded).ceiling < 1
+        True
     """
+    from scipy.stats import spearmanr  # it takes longer to import than torch's half
+
     log_probs = tables.checked(log_probs, "log_probs")
-    others = [tables.checked(table, "others") for table in others]
-    for table in others:
+    tensors = [tables.checked(table, "others") for table in others]
+    for table in tensors:
         tables.check_samples(log_probs, table, "others")
     if log_probs.shape[1] < 2 or len(log_probs) < 2:
         raise ValueError(
@@ -45,7 +69,7 @@ def noise_ceiling(score, log_probs, *others, generator=None):
     size, order = len(order) // 2, order.to(log_probs.device)
     halves = []
     for half in (order[:size], order[size : 2 * size]):
-        found = score(log_probs[:, half], *(table[:, half] for table in others))
+        found = score(log_probs[:, half], *(table[:, half] for table in tensors))
         halves.append(np.asarray(torch.as_tensor(found).cpu()))
         if len(np.unique(halves[-1])) < 2:
             raise ValueError(

@@ -1,9 +1,11 @@
 """Joint outcomes of several labels, all of them or a sample, as posteriors of theta."""
 
 import math
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
+from torch import Generator, Tensor
 
 from fimlib.predictive import tables
 
@@ -16,19 +18,19 @@ class Outcomes(NamedTuple):
     `per_sample` in turn from each theta_l, and of equal weight.
     """
 
-    shift: torch.Tensor
-    weights: torch.Tensor
+    shift: Tensor
+    weights: Tensor
     per_sample: int = 0
 
-    def to(self, dtype):
+    def to(self, dtype: torch.dtype) -> "Outcomes":
         """The same in another floating dtype."""
         return Outcomes(self.shift.to(dtype), self.weights.to(dtype), self.per_sample)
 
-    def moments(self, values, columns=slice(None)):
-        """What values (..., O) of these outcomes add to a mean, and to its variance.
-
-        Draws are stratified by theta_l, so that only the spread within each counts.
-        """
+    def moments(
+        self, values: Tensor, columns: slice = slice(None)
+    ) -> tuple[Tensor, Tensor]:
+        """What values (..., O) of these outcomes add to a mean, and to its variance."""
+        # Draws are stratified by theta_l, so that only the spread within each counts.
         mean = values @ self.weights[columns]
         if not self.per_sample:
             return mean, torch.zeros_like(mean)
@@ -36,18 +38,28 @@ class Outcomes(NamedTuple):
         return mean, spread / (self.per_sample * self.shift.shape[1] ** 2)
 
 
-def fits(log_probs, most):
+def fits(log_probs: Tensor, most: int) -> bool:
     """Whether the labels of (K, L, C) have at most `most` joint outcomes."""
     count, _, classes = log_probs.shape
     return classes == 1 or count * math.log(classes) <= math.log(most) + 1e-9
 
 
-def joint_outcomes(log_probs, most, generator=None, numbers=None):
-    """Yield `Outcomes` of the labels of log-probabilities (K, L, C).
+def joint_outcomes(
+    log_probs: Tensor,
+    most: int,
+    generator: Generator | None = None,
+    numbers: int | None = None,
+) -> Iterator[Outcomes]:
+    """Joint outcomes of labels: all C^K of them, or else draws.
 
-    All C^K if there are at most `most`; else about `most` drawn from their joint
-    distribution: as many from each theta_l, and at least 2. They come in chunks of
-    about `numbers` numbers.
+    Args:
+        log_probs: (K, L, C).
+        most: all if there are at most so many; else about so many from the joint
+            distribution, as many from each theta_l, and at least 2.
+        generator: of the draws.
+        numbers: about so many in a chunk.
+    Yields:
+        Chunks of `Outcomes`.
     """
     count, samples, _ = log_probs.shape
     rows = tables.normalised(log_probs).mT.contiguous()
@@ -58,13 +70,13 @@ def joint_outcomes(log_probs, most, generator=None, numbers=None):
         yield from _drawn(rows, step, max(2, -(-most // samples)), generator)
 
 
-def merged(parts):
+def merged(parts: Iterable[Outcomes]) -> Outcomes:
     """All chunks of `joint_outcomes` in one."""
     shifts, weights, per_sample = zip(*parts, strict=True)
     return Outcomes(torch.cat(shifts), torch.cat(weights), per_sample[0])
 
 
-def _all(rows, step):
+def _all(rows: Tensor, step: int) -> Iterator[Outcomes]:
     count, classes, _ = rows.shape
     places = classes ** torch.arange(count, device=rows.device)
     for start in range(0, classes**count, step):
@@ -76,7 +88,9 @@ def _all(rows, step):
         yield Outcomes(shift[possible], weights[possible])
 
 
-def _drawn(rows, step, per_sample, generator):
+def _drawn(
+    rows: Tensor, step: int, per_sample: int, generator: Generator | None
+) -> Iterator[Outcomes]:
     samples = rows.shape[-1]
     size = max(1, step // per_sample)
     for start in range(0, samples, size):
@@ -87,7 +101,7 @@ def _drawn(rows, step, per_sample, generator):
         yield Outcomes(shift, weights, per_sample)
 
 
-def _draw(rows, count, generator):
+def _draw(rows: Tensor, count: int, generator: Generator | None) -> Tensor:
     """Labels (K, l, count): `count` draws from each log-probabilities (K, C, l)."""
     cumulative = rows.exp().cumsum(1).mT.contiguous()
     cumulative /= cumulative[..., -1:].clone()
@@ -101,11 +115,9 @@ def _draw(rows, count, generator):
     return torch.searchsorted(cumulative, uniform, right=True)
 
 
-def _shift(rows, labels):
-    """p(theta_l|o) - 1/L (O, L) and p(o) (O,) of labels (K, O), from tables (K, C, L).
-
-    An outcome that no theta_l allows has weight zero, and a shift without a meaning.
-    """
+def _shift(rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """p(theta_l|o) - 1/L (O, L) and p(o) (O,) of labels (K, O); rows (K, C, L)."""
+    # An outcome that no theta_l allows has weight zero, and a shift without a meaning.
     shape = (labels.shape[1], rows.shape[-1])
     joint = torch.zeros(shape, dtype=torch.float64, device=rows.device)
     for row, label in zip(rows, labels, strict=True):

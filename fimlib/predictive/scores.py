@@ -1,6 +1,11 @@
 """The scores of a pool: BALD, BatchBALD, EPIG and JEPIG of a table of predictions."""
 
+from collections.abc import Callable
+from typing import Literal, overload
+
 import torch
+from numpy.typing import ArrayLike
+from torch import Generator, Tensor
 
 from fimlib._checks import check_choice, positive_int
 from fimlib.predictive import tables
@@ -10,59 +15,92 @@ from fimlib.predictive.outcomes import Outcomes, fits, joint_outcomes
 # BatchBALD visits an outcome once, JEPIG once for every example of the pool.
 _ALL_OF_BATCH = 2**20
 _DRAWN = 10_000
+Score = Callable[..., Tensor]
 # Groups of samples that the jackknife leaves out in turn.
 _GROUPS = 5
 
 
-def bald(log_probs, jackknife=False):
-    """Mutual information I[Theta; Y_i] (M,) of each example: the EIG of T1.
+def bald(log_probs: ArrayLike, jackknife: bool = False) -> Tensor:
+    """Mutual information I[Theta; Y_i], the EIG of T1; at most min(log C, log L).
 
-    log_probs: (M, L, C), normalised; -inf is a probability of zero. At most
-    min(log C, log L). L samples bias the score downward by about a/L; jackknife removes
-    that part of the bias, as in `epig`. Raises ValueError for wrong shapes, NaN, rows
-    whose probabilities do not sum to 1, and jackknife of one sample.
-    Source: Houlsby et al. 2011, arXiv:1112.5745.
+    L samples bias it downward by about a/L. Source: arXiv:1112.5745.
+
+    Args:
+        log_probs: (M, L, C), normalised; -inf is a probability of zero.
+        jackknife: remove the a/L of the bias, as `jackknifed` does.
+    Returns:
+        (M,), in nats.
+    Raises:
+        ValueError: other shapes, NaN, rows that do not sum to 1, jackknife of 1 sample.
+    Example:
+        >>> sure = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]).log()  # two sure samples
+        >>> bald(sure)  # that contradict each other: log 2
+        tensor([0.6931], dtype=torch.float64)
     """
     # Rows are checked on the way: another pass would cost as much as the score.
     log_probs = tables.as_table(log_probs, "log_probs")
     return _maybe_jackknifed(_bald, jackknife, log_probs)
 
 
-def epig(log_probs, log_probs_eval, jackknife=False, dtype=torch.float64):
-    """Mean over e of I[Y_e; Y_i | x_e, x_i] (M,): the EPIG of T3.
+def epig(
+    log_probs: ArrayLike,
+    log_probs_eval: ArrayLike,
+    jackknife: bool = False,
+    dtype: torch.dtype = torch.float64,
+) -> Tensor:
+    """Mean over e of the information I[Y_e; Y_i | x_e, x_i]: the EPIG of T3.
 
-    log_probs: (M, L, C) and log_probs_eval: (E, L, C'), from the same L samples of
-    theta. L samples bias the score upward by about a/L (T39). jackknife: cut the
-    samples into 5 groups (fewer if L < 5), leave each out once, and combine the scores
-    so that a/L cancels; this costs 5 times as much, and the score may be negative.
-    dtype: torch.float32 is about twice as fast, to about six digits. Raises ValueError
-    as `bald` does, and for different numbers of samples.
-    Source: Bickford Smith et al. 2023, arXiv:2304.08151.
+    L samples bias it upward by about a/L (T39). Source: arXiv:2304.08151.
+
+    Args:
+        log_probs: (M, L, C), normalised; -inf is a probability of zero.
+        log_probs_eval: (E, L, C'), from the same L samples of theta.
+        jackknife: cancel the a/L, at 5 times the cost; a score may become negative.
+        dtype: torch.float32 is about twice as fast, to about six digits.
+    Returns:
+        (M,), in nats, of this dtype.
+    Raises:
+        ValueError: what `bald` refuses, and different numbers of samples.
+    Example:
+        >>> sure = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]).log()
+        >>> epig(sure, sure)
+        tensor([0.6931], dtype=torch.float64)
     """
     check_choice(dtype, "dtype", (torch.float64, torch.float32))
-    log_probs = tables.checked(log_probs, "log_probs")
-    evals = tables.checked(log_probs_eval, "log_probs_eval")
-    tables.check_samples(log_probs, evals, "log_probs_eval")
+    log_probs, evals = tables.checked_pair(log_probs, log_probs_eval)
 
-    def score(pool, evals):
+    def score(pool: Tensor, evals: Tensor) -> Tensor:
         return _epig(pool, evals, dtype)
 
     return _maybe_jackknifed(score, jackknife, log_probs, evals).to(dtype)
 
 
-def jepig(log_probs, log_probs_eval, num_outcomes=None, generator=None):
-    """I[Y_1, ..., Y_E; Y_i] (M,) with all evaluation labels, and standard errors: T3.
+def jepig(
+    log_probs: ArrayLike,
+    log_probs_eval: ArrayLike,
+    num_outcomes: int | None = None,
+    generator: Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Information I[Y_1, ..., Y_E; Y_i] about all evaluation labels: T3.
 
-    log_probs: (M, L, C) and log_probs_eval: (E, L, C'), from the same L samples of
-    theta. Exact, with standard errors of 0, if there are at most num_outcomes
-    (10,000) joint evaluation labels C'^E. Otherwise about so many are drawn, equally
-    many, at least 2, from each sample of theta; the score is then unbiased for the
-    information of the table, and never negative. Raises ValueError as `epig` does, and
-    for a num_outcomes that is not a positive integer.
+    Where labels are drawn it is unbiased for the table's information, and not negative.
+
+    Args:
+        log_probs: (M, L, C), normalised; -inf is a probability of zero.
+        log_probs_eval: (E, L, C'), from the same L samples of theta.
+        num_outcomes: joint evaluation labels (10,000): all if there are at most so
+            many, else about so many drawn, equally many, at least 2, from each theta.
+        generator: of the draws; None is torch's own.
+    Returns:
+        Scores (M,) and their standard errors (M,), in nats; errors of 0 where exact.
+    Raises:
+        ValueError: what `epig` refuses, and a num_outcomes that is no positive integer.
+    Example:
+        >>> sure = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]).log()
+        >>> jepig(sure, sure.expand(3, 2, 2))[0]
+        tensor([0.6931], dtype=torch.float64)
     """
-    log_probs = tables.checked(log_probs, "log_probs")
-    evals = tables.checked(log_probs_eval, "log_probs_eval")
-    tables.check_samples(log_probs, evals, "log_probs_eval")
+    log_probs, evals = tables.checked_pair(log_probs, log_probs_eval)
     most = (
         _DRAWN if num_outcomes is None else positive_int(num_outcomes, "num_outcomes")
     )
@@ -75,16 +113,45 @@ def jepig(log_probs, log_probs_eval, num_outcomes=None, generator=None):
     return score.clamp_(min=0.0), variance.sqrt()
 
 
-def batch_bald(log_probs, num_outcomes=None, generator=None, return_error=False):
-    """Joint information I[Theta; Y_1, ..., Y_M] () of all M examples: T47.
+@overload
+def batch_bald(
+    log_probs: ArrayLike,
+    num_outcomes: int | None = None,
+    generator: Generator | None = None,
+    return_error: Literal[False] = False,
+) -> Tensor: ...
+@overload
+def batch_bald(
+    log_probs: ArrayLike,
+    num_outcomes: int | None = None,
+    generator: Generator | None = None,
+    *,
+    return_error: Literal[True],
+) -> tuple[Tensor, Tensor]: ...
+def batch_bald(
+    log_probs: ArrayLike,
+    num_outcomes: int | None = None,
+    generator: Generator | None = None,
+    return_error: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Joint information I[Theta; Y_1, ..., Y_M] of all examples: T47.
 
-    log_probs: (M, L, C). At most log L, and M log C. Exact if there are at most
-    num_outcomes joint labels C^M; by default, at most 2^20. Otherwise num_outcomes
-    (10,000) are drawn, equally many, at least 2, from each sample of theta; the
-    estimate is unbiased for the information of the table. return_error: return
-    (information, standard error), which is 0 where exact. Raises ValueError as `bald`
-    does, and for a num_outcomes that is not a positive integer.
-    Source: Kirsch et al. 2019, arXiv:1906.08158, section 3.
+    At most log L, and M log C. Source: arXiv:1906.08158, section 3.
+
+    Args:
+        log_probs: (M, L, C), normalised; -inf is a probability of zero.
+        num_outcomes: joint labels (2^20): all if there are at most so many, else about
+            so many (10,000) drawn, equally many, at least 2, from each theta.
+        generator: of the draws; None is torch's own.
+        return_error: return a pair, the second the standard error, 0 where exact.
+    Returns:
+        (), in nats, exact or unbiased for the table's information; or the pair.
+    Raises:
+        ValueError: what `bald` refuses, and a num_outcomes that is no positive integer.
+    Example:
+        >>> sure = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]).log()
+        >>> batch_bald(sure.expand(3, 2, 2))  # three times the same question
+        tensor(0.6931, dtype=torch.float64)
     """
     log_probs = tables.checked(log_probs, "log_probs")
     if num_outcomes is not None:
@@ -100,23 +167,20 @@ def batch_bald(log_probs, num_outcomes=None, generator=None, return_error=False)
     return (information, error) if return_error else information
 
 
-def shared_information(log_probs, outcomes):
-    """What a set of outcomes adds to I[Y_i; O] and to its variance, (2, M).
-
-    In the outcomes' dtype, but the sum over outcomes.
-    """
+def shared_information(log_probs: Tensor, outcomes: Outcomes) -> Tensor:
+    """What outcomes add to I[Y_i; O] and to its variance, (2, M)."""
     shift, group = outcomes.shift, outcomes.per_sample or 1
     found = []
     for part in tables.chunks(log_probs):
-        pair = (value.to(shift.dtype) for value in tables.ratios(part))
+        marginal, ratio = (value.to(shift.dtype) for value in tables.ratios(part))
         total = torch.zeros(2, len(part), dtype=torch.float64, device=part.device)
-        for rows, columns, values in tables.blocks(*pair, shift, group):
+        for rows, columns, values in tables.blocks(marginal, ratio, shift, group):
             total[:, rows] += torch.stack(outcomes.moments(values, columns))
         found.append(total)
     return torch.cat(found, dim=1)
 
 
-def _bald(log_probs):
+def _bald(log_probs: Tensor) -> Tensor:
     found = []
     for part in tables.chunks(log_probs, tables.BLOCK):
         marginal, ratio = tables.ratios(part)
@@ -124,9 +188,9 @@ def _bald(log_probs):
     return torch.cat(found).clamp_(min=0.0)
 
 
-def _epig(pool, evals, dtype):
+def _epig(pool: Tensor, evals: Tensor, dtype: torch.dtype) -> Tensor:
     """The information is the same sum over all labels of all e, each p(y) / E."""
-    total = 0.0
+    total = torch.zeros((), dtype=torch.float64, device=pool.device)
     for part in tables.chunks(evals):
         # The label y of e leaves theta_l the weight p(y|theta_l) / (L p(y)).
         marginal, ratio = tables.ratios(part)
@@ -136,12 +200,12 @@ def _epig(pool, evals, dtype):
     return total.clamp_(min=0.0)
 
 
-def _maybe_jackknifed(score, jackknife, *log_probs):
+def _maybe_jackknifed(score: Score, jackknife: bool, *log_probs: Tensor) -> Tensor:
     return jackknifed(score, *log_probs) if jackknife else score(*log_probs)
 
 
-def jackknifed(score, *log_probs, groups=_GROUPS):
-    """A score of tables (M, L, C) less the part of its bias that falls as 1/L.
+def jackknifed(score: Score, *log_probs: Tensor, groups: int = _GROUPS) -> Tensor:
+    """A score less the part of its bias that falls as 1/L.
 
     With m of L samples left out, (L score - (L - m) rest) / m is the truth if the bias
     is a/L, whatever a; the mean of these over groups weights each by its m. A group is
@@ -149,13 +213,22 @@ def jackknifed(score, *log_probs, groups=_GROUPS):
     groups do nearly as well as L: G of them leave -b G / ((G - 1) L^2) of a bias b/L^2,
     and the spread of the score is, to first order, what it was.
     Source: Quenouille 1956, doi:10.1093/biomet/43.3-4.353.
+
+    Args:
+        score: a function of the tables.
+        log_probs: (M, L, C) each, of the same L samples.
+        groups: G, at most L.
+    Returns:
+        What the score returns.
+    Raises:
+        ValueError: one sample.
     """
     samples = log_probs[0].shape[1]
     if samples < 2:
         raise ValueError("jackknife needs at least 2 samples of theta, got 1")
-    groups = torch.arange(samples).tensor_split(min(groups, samples))
-    total, stop = len(groups) * score(*log_probs), 0
-    for group in groups:
+    runs = torch.arange(samples).tensor_split(min(groups, samples))
+    total, stop = len(runs) * score(*log_probs), 0
+    for group in runs:
         start, stop = stop, stop + len(group)
         rest = score(*(torch.cat([t[:, :start], t[:, stop:]], 1) for t in log_probs))
         total = total - (samples - len(group)) / samples * rest

@@ -1,8 +1,10 @@
 """Tables of probabilities p(y|x_i, theta_l), and divergences between predictions."""
 
-import math
+from collections.abc import Iterator
 
 import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 from fimlib._checks import check_shape, to_tensor
 
@@ -16,7 +18,7 @@ SUM_TOLERANCE = 1e-4
 _MAX_JOINT = 4_096
 
 
-def checked(log_probs, name):
+def checked(log_probs: ArrayLike, name: str) -> Tensor:
     """Return `log_probs` as a tensor (M, L, C), refused unless its rows sum to 1."""
     table = as_table(log_probs, name)
     for part in chunks(table, BLOCK):
@@ -24,11 +26,15 @@ def checked(log_probs, name):
     return table
 
 
-def as_table(log_probs, name):
-    """Return `log_probs` as a floating tensor of shape (M, L, C) without a zero.
+def checked_pair(log_probs: ArrayLike, evals: ArrayLike) -> tuple[Tensor, Tensor]:
+    """Both `checked`, and of the same samples."""
+    pair = checked(log_probs, "log_probs"), checked(evals, "log_probs_eval")
+    check_samples(*pair, "log_probs_eval")
+    return pair
 
-    It keeps its floating dtype, so that a large table is not copied.
-    """
+
+def as_table(log_probs: ArrayLike, name: str) -> Tensor:
+    """Return `log_probs` as a floating tensor (M, L, C): no copy of a large one."""
     table = to_tensor(log_probs, name)
     if table.is_complex():
         raise ValueError(f"{name} must be real, got dtype {table.dtype}")
@@ -47,10 +53,10 @@ def as_table(log_probs, name):
     return table
 
 
-def _jointly(table, name):
+def _jointly(table: Tensor, name: str) -> Tensor:
     """(M, L, C^K) of all labels of an example from K independent ones, (M, L, K, C)."""
     count, classes = table.shape[2:]
-    if count * math.log(classes) > math.log(_MAX_JOINT) + 1e-9:
+    if classes**count > _MAX_JOINT:
         raise ValueError(
             f"{name} must have at most {_MAX_JOINT} joint labels of an example, got "
             f"{classes}^{count}: leave labels out, or score them one at a time"
@@ -62,7 +68,8 @@ def _jointly(table, name):
     return joint
 
 
-def _check_sums(sums, part, name):
+def _check_sums(sums: Tensor, part: Tensor, name: str) -> None:
+    """Refuse log-probabilities whose `sums` of probabilities are not 1."""
     tolerance = max(SUM_TOLERANCE, 4 * torch.finfo(part.dtype).eps)
     if ((sums - 1).abs() <= tolerance).all():
         return
@@ -79,7 +86,7 @@ def _check_sums(sums, part, name):
     )
 
 
-def check_samples(log_probs, other, name):
+def check_samples(log_probs: Tensor, other: Tensor, name: str) -> None:
     """Raise unless `other` has as many samples of theta as `log_probs`."""
     if other.shape[1] != log_probs.shape[1]:
         raise ValueError(
@@ -93,22 +100,19 @@ def check_samples(log_probs, other, name):
         )
 
 
-def chunks(table, numbers=None):
+def chunks(table: Tensor, numbers: int | None = None) -> tuple[Tensor, ...]:
     """Parts of a table along its first axis, each of at most about `numbers`."""
     return table.split(max(1, (numbers or NUMBERS) // table.shape[1:].numel()))
 
 
-def normalised(log_probs):
+def normalised(log_probs: Tensor) -> Tensor:
     """Log-probabilities (m, L, C) in float64 whose rows sum to 1 to the last digit."""
     log_probs = log_probs.double()
     return log_probs - log_probs.exp().sum(-1, keepdim=True).log_()
 
 
-def ratios(log_probs, name="log_probs"):
-    """Marginals p(y) (m, C), and p(y|theta_l) / p(y) - 1 as (m, L, C).
-
-    Rows that do not sum to 1 are refused by `name`.
-    """
+def ratios(log_probs: Tensor, name: str = "log_probs") -> tuple[Tensor, Tensor]:
+    """Marginals p(y) (m, C), and p(y|theta_l) / p(y) - 1 (m, L, C); sums checked."""
     probs = log_probs.double().exp()
     sums = probs.sum(-1, keepdim=True)
     _check_sums(sums, log_probs, name)
@@ -119,12 +123,10 @@ def ratios(log_probs, name="log_probs"):
     return marginal, probs.div_(marginal.clamp(min=tiny)[:, None]).sub_(1)
 
 
-def excess_(change):
-    """(1 + d) log(1 + d) - d of each number d >= -1, which is overwritten.
-
-    Summed with weights p(y) over y, for d = q(y)/p(y) - 1, it is KL(q || p). No two
-    entropies are subtracted: each term is at least zero, and small where d is.
-    """
+def excess_(change: Tensor) -> Tensor:
+    """(1 + d) log(1 + d) - d of each number d >= -1, which is overwritten."""
+    # Summed with weights p(y) over y, for d = q(y)/p(y) - 1, it is KL(q || p). No two
+    # entropies are subtracted: each term is at least zero, and small where d is.
     # A matrix product may miss -1, a probability of zero, by a rounding.
     change.clamp_(min=-1)
     # The finite stand-in for log 0 makes 0 log 0 zero.
@@ -132,12 +134,19 @@ def excess_(change):
     return logs.addcmul_(logs, change).sub_(change)
 
 
-def blocks(marginal, ratio, shift, group=1):
+def blocks(
+    marginal: Tensor, ratio: Tensor, shift: Tensor, group: int = 1
+) -> Iterator[tuple[slice, slice, Tensor]]:
     """Yield (rows, columns, KL(p(Y_i|o) || p(Y_i))) for blocks of examples, outcomes.
 
-    marginal (m, C) and ratio (m, L, C) are those of `ratios`; shift (O, L) is the
-    posterior weight p(theta_l|o) less the prior's 1/L, so that p(y|o) / p(y) - 1 is a
-    product of the two. Columns come in whole groups of `group` outcomes.
+    Args:
+        marginal: (m, C), of `ratios`.
+        ratio: (m, L, C), of `ratios`.
+        shift: (O, L), the posterior weights p(theta_l|o) less the prior's 1/L, so that
+            p(y|o) / p(y) - 1 is a product of the two.
+        group: columns come in whole groups of so many outcomes.
+    Yields:
+        Slices of examples and of outcomes, and their divergences (rows, columns).
     """
     count, samples, classes = ratio.shape
     ratio = ratio.mT.reshape(count * classes, samples)

@@ -176,7 +176,8 @@ def test_nothing_stands_on_its_own():
 def test_the_scanner_sees_the_pages():
     """As many displays as a plain search finds, so that no page is passed over."""
     text = "".join(page.read_text() for page in PAGES)
-    labels = re.findall(r"```\{math\}\n *:label: (\S+)", text)
+    labels = re.findall(r"```\{math\}\n *:label: (\S+)|^\$\$ \((\S+)\)$", text, re.M)
+    labels = [one or other for one, other in labels]
     found = [f.label for f in all_formulas()]
     assert len(labels) > 80
     assert set(labels) <= set(found)
@@ -187,9 +188,8 @@ def test_the_ledger_names_labels_that_exist(claim):
     text = (ROOT / "chapters" / "src" / f"{claim.chapter}.md").read_text()
     assert set(claim.labels) <= {f.label for f in all_formulas()}
     assert len(set(claim.labels)) == len(claim.labels)
-    theorem = re.search(rf"prf:theorem\}}.*\({claim.id}\)\n:label: (\S+)", text)
-    if theorem:
-        assert theorem[1] in claim.labels
+    (label,) = re.findall(rf"\{{prf:.*\({claim.id}\)\n:label: (\S+)", text)
+    assert label in claim.labels
 
 
 def test_no_docstring_hides_a_display():

@@ -35,7 +35,8 @@ from companion.proof import (
     run,
     scalar,
 )
-from companion.proof.render import derivation_markdown, step_tex, tex
+from companion.proof.page import derivation_markdown
+from companion.proof.render import step_tex, tex
 from companion.proof.rules import manifestly_psd, nonnegative, sign_on
 from companion.proof.scalars import is_zero
 
@@ -369,7 +370,7 @@ def test_draws_depend_on_the_name_alone():
         (P + Q - A * B, r"P + Q -A B"),
         ((P + Q).I, r"\left(P + Q\right)^{-1}"),
         (x.T * P * x / s, r"\frac{x^\top P x}{s}"),
-        (x * x.T / s, r"\tfrac{1}{s} x x^\top"),
+        (x * x.T / s, r"\frac{x x^\top}{s}"),
         (HALF * (P + Q), r"\tfrac{1}{2} \left(P + Q\right)"),
     ],
 )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import sympy
 
-from companion.evidence.ch05.softmax import (
+from companion.evidence.softmax import (
     E_Y,
     HARD,
     LAMBDA,

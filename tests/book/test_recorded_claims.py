@@ -3,7 +3,7 @@
 import pytest
 
 from companion import claims, proof
-from companion.evidence.ch10 import recorded
+from companion.evidence import recorded
 from companion.proof import RECORDED, Check, Derivation, Mutant, NotRecorded
 
 IDS = ("T37", "T38", "T39", "T40")

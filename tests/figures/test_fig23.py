@@ -270,8 +270,19 @@ def test_a_damaged_unit_is_named(tmp_path):
 
 def test_another_protocol_uses_no_unit_of_this_one(tmp_path):
     run(tmp_path)
+    (tmp_path / "out").rename(tmp_path / "first")
     run(tmp_path, mc_samples=5)
     assert len(list(tmp_path.glob("work/*"))) == 2
+
+
+def test_a_record_of_another_protocol_or_of_more_seeds_stays(finished):
+    folder = finished.parents[1]
+    kept = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    with pytest.raises(ValueError, match=r"protocol: mc_samples is 6 there and 5 here"):
+        run(folder, mc_samples=5)
+    with pytest.raises(ValueError, match="also holds seeds 0, which this run leaves"):
+        run(folder, seeds=(1,))
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == kept
 
 
 def test_two_seeds_are_two_blocks_and_two_models(finished, tmp_path):

@@ -29,8 +29,8 @@ DATA = Path(__file__).parents[2] / "figures" / "data"
 
 def small(folder, **options):
     return studies.run(
-        protocol="demo", out=folder / "out", work=folder / "work", settings=SETTINGS,
-        progress=False, **{**TINY, **options},
+        protocol="demo", work=folder / "work", settings=SETTINGS,
+        progress=False, **{"out": folder / "out", **TINY, **options},
     )  # fmt: skip
 
 
@@ -146,9 +146,11 @@ def test_a_second_run_computes_nothing_and_writes_the_same(folder, monkeypatch):
     for name, old in before.items():
         new = study(folder, name)
         assert new.run["csv_sha256"] == old.run["csv_sha256"]
-    # Another protocol does not find these units.
-    with pytest.raises(AssertionError, match="computed again"):
+    # Another protocol does not find these units, nor does it replace these records.
+    with pytest.raises(ValueError, match="another protocol: epochs is 2 there and 3"):
         small(folder, epochs=3)
+    with pytest.raises(AssertionError, match="computed again"):
+        small(folder, epochs=3, out=folder / "other")
 
 
 def test_unknown_names_are_refused_before_anything_is_computed(tmp_path):
@@ -174,7 +176,7 @@ def test_live_networks_are_those_of_the_sweep(tmp_path):
     protocol = protocol_for("demo", **TINY)
     stack = studies.load_live(studies.save_live(tmp_path / "x.npz", protocol=protocol))
     state = State(sets.load("fried"), 0, protocol)
-    again = studies.unit._trained([state], 3, 0, protocol)
+    again = studies.unit._trained([state], 3, 0)
     for ours, theirs in zip(stack.parameters(), again.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
@@ -189,7 +191,7 @@ def test_the_kept_networks_choose_the_recorded_batches():
     state = State(sets.load("fried"), 0, protocol)
     for method in METHODS[1:]:
         for kernel in KERNELS:
-            found, sure = studies.first_batch(state, stack, method, kernel, protocol)
+            found, sure = studies.first_batch(state, stack, method, kernel)
             expected = recorded[f"fried/{method}/{kernel}/0"][0]
             # Another processor may round otherwise, and swap near ties.
             shared = np.intersect1d(found[:sure].numpy(), expected[:sure])

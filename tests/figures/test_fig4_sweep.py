@@ -84,7 +84,7 @@ def test_log_rmse_is_over_members_and_points():
     data = sets.load("fried")
     found = run_units("fried", data.digest, "bald", "black-box", (0,), protocol)[0]
     state = State(data, 0, protocol)
-    stack = unit._trained([state], 3, 0, protocol)
+    stack = unit._trained([state], 3, 0)
     inputs, targets = (t.numpy().astype(float) for t in state.pairs("test"))
     outputs = stack.predict(torch.from_numpy(inputs).float()).numpy().astype(float)
     squares = [(outputs[k, i] - targets[i]) ** 2 for k in range(3) for i in range(50)]

@@ -18,7 +18,7 @@ COLUMNS = {
 
 
 def test_csv_reads_back_to_the_same_bits(tmp_path):
-    path = records.write_csv(tmp_path / "x.csv", COLUMNS)
+    path = records.write_bytes(tmp_path / "x.csv", records.csv_bytes(COLUMNS))
     back = records.read_csv(path)
     assert list(back) == list(COLUMNS)
     for name in ("index", "score"):
@@ -29,7 +29,7 @@ def test_csv_reads_back_to_the_same_bits(tmp_path):
 
 
 def test_csv_is_plain_csv_for_other_readers(tmp_path):
-    path = records.write_csv(tmp_path / "x.csv", COLUMNS)
+    path = records.write_bytes(tmp_path / "x.csv", records.csv_bytes(COLUMNS))
     with path.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [float(row["score"]) for row in rows] == COLUMNS["score"].tolist()

@@ -3,8 +3,6 @@
 Everything comes from joint tables and Bayes' rule: independent of `fimlib.predictive`.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 

@@ -5,47 +5,21 @@ of the candidate's label, even where an input occurs twice. An evaluation set is
 sequence of inputs, so that sets with repetitions are included.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
-import sympy
 
-from companion.evidence.ch01.information_quantities import (
-    CHAPTER,
-    NOISE,
-    NonNegative,
-    W,
-    Y,
-)
+from companion.evidence.ch01.information_quantities import NOISE, NonNegative
 from companion.evidence.ch01.label_tables import information, label_tables, outcomes
-from companion.evidence.ch02.blr import TIGHT, problem
-from companion.evidence.draws import gap
+from companion.evidence.draws import TIGHT, gap, problem, worst
 from companion.evidence.ledger import HOLDS, claim
-from companion.proof import (
-    HALF,
-    MI,
-    Check,
-    Const,
-    Derivation,
-    H,
-    Independent,
-    Let,
-    Mutant,
-    Step,
-    chain,
-    eq,
-    ge,
-    le,
-    scalar,
-)
+from companion.evidence.notation import ONE, W, Y, at_least, at_most
+from companion.proof import *
 from companion.proof.algebra import Algebra
 from companion.proof.scalars import is_zero, substitute
 from fimlib import predictive
 from fimlib.blr import BayesianLinearRegression
 
-ONE = Const(sympy.Integer(1))
 EVALS = tuple(rf"\Yeval_{e}" for e in (1, 2, 3))
 REST = r"\Yeval_{2..\evalsize}"
 FRESH = Independent(Y, EVALS, W)
@@ -83,32 +57,7 @@ def total(terms):
 
 
 @claim(
-    "T3",
-    title="EPIG, JEPIG, and their order",
-    talk=(
-        r"EPIG $\MIof{\Yeval;\Yacq\given\Xeval,\xacq}$, "
-        r"JEPIG $\MIof{\Yevalset;\Yacq\given\xevalset,\xacq}$"
-    ),
-    statement=(
-        r"EPIG is $\sum_ew_e\MIof{\Yeval_e;\Y\given\xeval_e,\x}$, the mean over "
-        r"evaluation inputs with weights $w_e$, JEPIG the information of all their "
-        r"labels together. EPIG $\le$ JEPIG $\le$ EIG for all weights on the set of "
-        "JEPIG; for sets drawn from the distribution of EPIG the first holds in the "
-        r"mean over sets. JEPIG tends to EIG if and only if $\MIof{\W;\Y\given\x,"
-        r"\xevalset,\Yevalset}$ tends to zero."
-    ),
-    assumptions=(
-        r"given $\W$, the evaluation labels are independent of each other and of $\Y$",
-        "evaluation inputs chosen without regard to the candidate; EPIG puts no weight "
-        "outside the set of JEPIG",
-    ),
-    verdict=HOLDS,
-    chapter=CHAPTER,
-    labels=(
-        "thm-information-order",
-        "eq-information-order",
-        "eq-information-predictive",
-    ),
+    "T3", HOLDS, "thm-information-order eq-information-order eq-information-predictive"
 )
 def t3():
     weights = [scalar(f"a_{e}") for e in (1, 2, 3)]
@@ -118,13 +67,12 @@ def t3():
     jepig = Let(r"\MIof{\Yevalset;\Y}", MI(EVALS, Y))
     one = EVALS[0]
     steps = [
-        Step(
+        at_least(
             MI((one, REST), Y),
-            ">=",
             MI(one, Y),
             r"chain rule: more labels add $\MIof{"
             rf"{REST};\Y\given{one}}}\ge0$, whatever their number",
-            (Weighted(((ONE, MI(REST, Y, given=one)),)),),
+            Weighted(((ONE, MI(REST, Y, given=one)),)),
         ),
         *chain(
             epig,
@@ -225,13 +173,12 @@ def random_sets():
         (w * v, MI(first, Y, given=second)),
         (v * v, MI(again, Y, given=second)),
     )
-    return Step(
+    return at_most(
         Let(r"\simpleE{e}\MIof{\Yeval_e;\Y}", w * MI(first, Y) + v * MI(second, Y)),
-        "<=",
         Let(r"\simpleE{\text{sets}}\MIof{\Yevalset;\Y}", mean),
         "sets drawn from the distribution of EPIG: line 2 for each set, and each "
         "member of a set has that distribution (here two labels, two possible inputs)",
-        (Weighted(more),),
+        Weighted(more),
     )
 
 
@@ -271,24 +218,22 @@ def sum_of_pairs(log_p, log_p_eval):
     return len(log_p_eval) * predictive.epig(log_p, log_p_eval)
 
 
+@worst
 def mean_of_pairs(function, rng):
-    worst = 0.0
     for _ in range(10):
         log_p, log_e = label_tables(rng)
         pool, evals = np.exp(log_p), np.exp(log_e)
         truth = [np.mean([information(p, e) for e in evals]) for p in pool]
-        worst = max(worst, gap(function(log_p, log_e), truth))
-    return worst
+        yield gap(function(log_p, log_e), truth)
 
 
+@worst
 def joint_label(function, rng):
-    worst = 0.0
     for _ in range(10):
         log_p, log_e = label_tables(rng)
         joint = outcomes(np.exp(log_e))
         truth = [information(p, joint) for p in np.exp(log_p)]
-        worst = max(worst, gap(function(log_p, log_e), truth))
-    return worst
+        yield gap(function(log_p, log_e), truth)
 
 
 def excess(scores):
@@ -301,16 +246,15 @@ def table_violations(function, rng):
     return max(0.0, *(excess(function(*each)) for each in instances))
 
 
+@worst
 def linear_violations(function, rng):
-    worst = 0.0
     for _ in range(60):
         size, evals = (int(n) for n in rng.integers(1, 6, 2))
         mu, cov, s2, x, _ = problem(rng, size, count=4)
         x_eval = rng.standard_normal((evals, size))
         x_eval[-1] = rng.choice([x_eval[0], x[0]])
         blr = BayesianLinearRegression(mu, cov, s2)
-        worst = max(worst, excess(function(blr, x, x_eval)))
-    return worst
+        yield excess(function(blr, x, x_eval))
 
 
 def outside_the_set(function, rng):
@@ -321,17 +265,19 @@ def outside_the_set(function, rng):
     return gap(function(blr, one, one, two), truth)
 
 
+@worst
 def approach_to_eig(function, rng):
     """By how much EIG - JEPIG misses its closed form, its bound or its trend."""
     blr = BayesianLinearRegression(np.zeros(5), np.eye(5), 1.0)
     x, many = rng.standard_normal((200, 5)), rng.standard_normal((2000, 5))
-    worst, shares = 0.0, [0.0]
+    shares = [0.0]
     for size in (5, 50, 500, 2000):
         _, jepig, eig = function(blr, x, many[:size])
         precision = np.eye(5) + many[:size].T @ many[:size]
         left = np.log1p(np.einsum("nd,nd->n", x, np.linalg.solve(precision, x.T).T)) / 2
         bound = (x**2).sum(1) / (2 * np.linalg.eigvalsh(precision)[0])
         shares.append(np.median(jepig / eig))
-        worst = max(worst, np.abs(eig - jepig - left).max() - 1e-12)
-        worst = max(worst, (eig - jepig - bound).max(), shares[-2] - shares[-1])
-    return max(worst, 0.99 - shares[-1])
+        yield np.abs(eig - jepig - left).max() - 1e-12
+        yield (eig - jepig - bound).max()
+        yield shares[-2] - shares[-1]
+    yield 0.99 - shares[-1]

@@ -1,14 +1,10 @@
 """Hessians of labels that are independent given theta add, at one theta: T12."""
 
-from __future__ import annotations
-
 import sympy
 import torch
 from scipy.special import expit
 
-from companion.evidence.ch02.blr import TIGHT
 from companion.evidence.ch03.bayes_rule import precision, surprise
-from companion.evidence.ch03.laplace import CHAPTER
 from companion.evidence.ch03.logistic import (
     logistic,
     mode_of,
@@ -16,9 +12,8 @@ from companion.evidence.ch03.logistic import (
     posterior_at,
     tanh_network,
 )
-from companion.evidence.draws import gap
+from companion.evidence.draws import TIGHT, gap, with_weights, worst
 from companion.evidence.generic import (
-    COUNT,
     INDEX,
     TERMS,
     EachEntry,
@@ -29,34 +24,19 @@ from companion.evidence.generic import (
     slope,
 )
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.proof import Check, Derivation, Mutant, Step
+from companion.evidence.notation import same
+from companion.proof import Check, Derivation, Mutant
 from fimlib import fisher
 
 
 @claim(
     "T12",
-    title="Hessians of independent labels add",
-    talk=(
-        r"$\HofHessian{\D\given\w}=\sum_{i=1}^N\HofHessian{y_i\given\w,\x_i}$, "
-        "additive across independent data points (for the same $\\w$)"
-    ),
-    statement=(
-        r"If the labels are independent given the parameters and the inputs, and each "
-        r"depends on its own input only, "
-        r"$\HofHessian{\D\given\w}=\sum_i\HofHessian{\y_i\given\x_i,\w}$ at every "
-        r"$\w$. A re-trained $\wstar$ changes every term."
-    ),
-    assumptions=(
-        r"$\pof{\D\given\w}=\prod_i\pof{\y_i\given\x_i,\w}$",
-        r"all terms at the same $\w$",
-    ),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-hessian-additive eq-laplace-additive",
     correction=(
         "independent given the parameters, not independent; fails for batch-norm in "
         "train mode and for noise that labels share"
     ),
-    chapter=CHAPTER,
-    labels=("thm-hessian-additive", "eq-laplace-additive"),
 )
 def t12():
     one = density("p", INDEX, S, T)
@@ -103,9 +83,6 @@ def t12():
             Check(batch, one_by_one, all_in_one_mode, TIGHT),
         ],
         [
-            Mutant("mean for sum", 1, terms / COUNT),
-            Mutant("sign", 1, -terms),
-            Mutant("mean for sum", 2, slopes / COUNT),
             Mutant("terms of the old point", 5, steps[3].rhs),
             Mutant("noise taken as independent", 6, sympy.Integer(2)),
             Mutant(
@@ -132,9 +109,8 @@ def shared_noise():
     rho = sympy.Symbol("rho", positive=True)
     error = sympy.Matrix([y - w, z - w])
     energy = (error.T * sympy.Matrix([[1, rho], [rho, 1]]).inv() * error)[0] / 2
-    return Step(
+    return same(
         energy.diff(w, 2),
-        "=",
         2 / (1 + rho),
         r"two measurements of one number with noise of variance 1 and correlation "
         r"$\rho$: not the sum $1+1$, unless $\rho=0$",
@@ -154,27 +130,21 @@ def refit():
     slopes = sympy.Matrix([before.diff(w).subs(w, old), after.diff(w).subs(w, new)])
     curvature = after.diff(w, 2)
     return [
-        Step(
+        same(
             slopes,
-            "=",
             sympy.zeros(2, 1),
             r"logistic regression, $\x=1$, prior precision $\lambda=\tfrac1{4\log3}$: "
             r"the mode after the labels $1,0$ is 0, after $1,1,1$ more it is $\log3$",
-            tex=(
-                r"\HofJacobian{0\given\D_2}=\HofJacobian{\log3\given\D_5}",
-                "0",
-            ),
+            tex=(r"\HofJacobian{0\given\D_2}=\HofJacobian{\log3\given\D_5}", "0"),
         ),
-        Step(
+        same(
             sympy.simplify(curvature.subs(w, old)),
-            "=",
             ridge + sympy.Rational(5, 4),
             "all five terms at the old mode",
             tex=(r"\HofHessian{0\given\D_5}", r"\lambda+5\cdot\tfrac14"),
         ),
-        Step(
+        same(
             sympy.simplify(curvature.subs(w, new)),
-            "=",
             ridge + sympy.Rational(15, 16),
             "and at the new mode, where every term has changed",
             tex=(r"\HofHessian{\log3\given\D_5}", r"\lambda+5\cdot\tfrac3{16}"),
@@ -217,14 +187,13 @@ def refitted(x, y, prior, theta):
     return post.update(rest).precision.numpy()
 
 
+@worst
 def all_at_once(function, rng):
-    worst = 0.0
     for size in (1, 2, 3, 5):
         x, y, prior, theta = logistic(rng, size, 11)
         p = expit(x @ theta)
         truth = prior + (x.T * (p * (1 - p))) @ x
-        worst = max(worst, gap(function(x, y, prior, theta), truth))
-    return worst
+        yield gap(function(x, y, prior, theta), truth)
 
 
 # --- batch-norm ------------------------------------------------------------------
@@ -232,12 +201,9 @@ def all_at_once(function, rng):
 
 def batch_norm_network(rng):
     """Inputs through batch-norm and a linear layer, eight examples; D = 13."""
-    net = torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 3)).double()
-    with torch.no_grad():
-        for p in net.parameters():
-            p.copy_(torch.as_tensor(rng.standard_normal(p.shape)))
-        x = torch.as_tensor(rng.standard_normal((8, 2)))
-        net(x)  # running statistics
+    net = torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 3))
+    net, x = with_weights(net, rng), torch.as_tensor(rng.standard_normal((8, 2)))
+    net(x)  # running statistics
     return net, x, torch.as_tensor(rng.integers(0, 3, 8))
 
 

@@ -3,8 +3,6 @@
 g and P are the gradient and the Hessian of -log p(theta|D) at theta*.
 """
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np
@@ -13,7 +11,6 @@ import torch
 from scipy import optimize, stats
 from scipy.special import expit
 
-from companion.evidence.ch02.blr import SIZES, TIGHT, TWO_PI_E
 from companion.evidence.ch03.logistic import (
     approximation,
     logistic,
@@ -23,70 +20,31 @@ from companion.evidence.ch03.logistic import (
     quadrature,
     tanh_network,
 )
-from companion.evidence.ch06.eig import I_D, C, P
-from companion.evidence.draws import gap, log_det
+from companion.evidence.draws import SIZES, TIGHT, doubled, gap, log_det, worst
 from companion.evidence.generic import OnALine
 from companion.evidence.generic import T as LINE
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.proof import (
-    HALF,
-    Check,
-    Congruences,
-    Const,
-    Derivation,
-    Let,
-    Mutant,
-    Step,
-    Sym,
-    Zero,
-    chain,
-    eq,
-    logdet,
-    scalar,
-)
+from companion.evidence.notation import I_D, TWO_PI_E, C, P, at_least, same
+from companion.proof import *
 from fimlib.blr import BayesianLinearRegression
 from fimlib.families import Categorical, Gaussian
 from fimlib.fisher import network_roots, observed_information
 from fimlib.posterior import GaussianPosterior
 
-CHAPTER = "03-gaussian-approximation"
 LOG_2_PI = Let(r"\log 2\pi", Const(sympy.log(2 * sympy.pi)))
 
 
 @claim(
     "T10",
-    title="The Gaussian approximation",
-    talk=(
-        r"$\w\overset{\approx}{\sim}\mathcal N(\wstar+\ldots,\HofHessian{\wstar}^{-1})$"
-        r", $\HofHessian{\wstar}=-\nabla^2_{\w}\log\pof{\w\given\D}$"
-    ),
-    statement=(
-        r"With $g^\top=\HofJacobian{\wstar\given\D}$ and "
-        r"$P=\HofHessian{\wstar\given\D}$, the second-order expansion of "
-        r"$-\log\pof{\w\given\D}$ at $\wstar$ is the Gaussian "
-        r"$\mathcal N(\wstar-P^{-1}g,P^{-1})$; its entropy is "
-        r"$\tfrac D2(1+\log2\pi)-\tfrac12\log\det P$."
-    ),
-    assumptions=(
-        r"$\log\pof{\w\given\D}$ twice differentiable, $P\succ0$",
-        r"exact if and only if $\log\pof{\w\given\D}$ is quadratic; $g=0$ at a mode",
-    ),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-laplace eq-laplace-precision eq-laplace-gaussian eq-laplace-entropy",
     correction=(
         "the dots are the Newton step, which vanishes only at a mode; the precision "
-        "has to be positive definite, as GGN plus prior is and a network's Hessian is "
-        "not"
-    ),
-    chapter=CHAPTER,
-    labels=(
-        "thm-laplace",
-        "eq-laplace-precision",
-        "eq-laplace-gaussian",
-        "eq-laplace-entropy",
+        "has to be positive definite, as GGN plus prior is and a network's Hessian is"
+        " not"
     ),
 )
 def t10():
-    steps, wrong = steps_of_t10()
     entropy, quadratic, newton, shrinking, network = (
         "logistic regression: GaussianPosterior.entropy equals SciPy's entropy",
         "linear regression: from any θ*, what BayesianLinearRegression says",
@@ -95,7 +53,7 @@ def t10():
         "tanh network: P is GGN + prior, where the Hessian + prior is indefinite",
     )
     return Derivation(
-        steps,
+        steps_of_t10(),
         [
             Check(entropy, logistic_entropy, gaussian_entropy, TIGHT),
             Check(quadratic, approximation, linear_regression, TIGHT),
@@ -104,8 +62,7 @@ def t10():
             Check(network, network_precision, ggn_and_prior, TIGHT),
         ],
         [
-            *wrong,
-            Mutant("dropped ½", entropy, lambda *a: 2 * logistic_entropy(*a)),
+            Mutant("dropped ½", entropy, doubled(logistic_entropy)),
             Mutant("precision for covariance", entropy, entropy_of_precision),
             Mutant("prior forgotten", entropy, weak_prior(logistic_entropy)),
             Mutant("plus the Newton step", quadratic, stepped(-1)),
@@ -113,7 +70,7 @@ def t10():
             Mutant("precision for covariance", quadratic, inverted),
             Mutant("plus the Newton step", newton, stepped(-1)),
             Mutant("Newton step left out", newton, stepped(0)),
-            Mutant("dropped ½", shrinking, lambda *a: 2 * logistic_entropy(*a)),
+            Mutant("dropped ½", shrinking, doubled(logistic_entropy)),
             Mutant("expanded away from the mode", shrinking, away_from_mode),
             Mutant("the Hessian for GGN", network, observed_precision),
             Mutant("prior forgotten", network, network_without_prior),
@@ -122,7 +79,6 @@ def t10():
 
 
 def steps_of_t10():
-    """The steps, and mutants of them."""
     w, star, g = (Sym(name, "D") for name in (r"\w", r"\wstar", "g"))
     mu = Sym(r"\mu", "D")
     mean = Let("m", star - P.I * g)
@@ -134,7 +90,7 @@ def steps_of_t10():
     h, kappa = sympy.Function("h")(LINE), sympy.Symbol("kappa", real=True)
     path = h + (1 - LINE) * h.diff(LINE) + (1 - LINE) ** 2 * kappa / 2
     jac, lam, ridge = Sym("J", C, "D"), Sym(r"\Lambda", C, C, "psd"), scalar(r"\lambda")
-    steps = [
+    return [
         OnALine(
             sympy.Derivative(path, LINE),
             "=",
@@ -155,15 +111,13 @@ def steps_of_t10():
                 r"with $m=\wstar-P^{-1}g$",
             ),
         ),
-        Step(
+        same(
             g + P * (mean - star),
-            "=",
             Zero("D", 1),
             r"$m$ is where the slope of the quadratic vanishes: one Newton step",
         ),
-        Step(
+        same(
             star - P.I * (P * (star - mu)),
-            "=",
             mu,
             r"a quadratic $\tfrac12(\w-\mu)^\top P(\w-\mu)$ has $g=P(\wstar-\mu)$: its "
             r"mean is found from every $\wstar$",
@@ -175,31 +129,14 @@ def steps_of_t10():
                 r"{prf:ref}`thm-blr-entropy` with covariance $P^{-1}$; $\log e=1$",
             ),
         ),
-        Step(
+        at_least(
             jac.T * lam * jac + ridge * I_D,
-            ">=",
             ridge * I_D,
             r"GGN plus prior is positive definite for all $\Lambda\succeq0$, "
             r"$\lambda>0$",
-            (Congruences(((jac, lam),)),),
+            Congruences(((jac, lam),)),
         ),
     ]
-    wrong = [
-        Mutant("remainder with the wrong sign", 1, -steps[0].rhs),
-        Mutant(
-            "plus the Newton step",
-            2,
-            HALF * (w - star - P.I * g).T * P * (w - star - P.I * g) - left_over,
-        ),
-        Mutant("left-over term without ½", 2, square - left_over),
-        Mutant("covariance for precision", 2, HALF * rest.T * P.I * rest - left_over),
-        Mutant("Newton step left out", 3, P * (mean - star)),
-        Mutant("the expansion point for the mean", 4, star),
-        Mutant("dropped ½", 5, entropy - HALF * logdet(P)),
-        Mutant("plus for minus", 5, entropy + logdet(P)),
-        Mutant("GGN without prior", 6, jac.T * lam * jac + 2 * ridge * I_D),
-    ]
-    return steps, wrong
 
 
 def network_precision(net, x, y, prior):
@@ -209,31 +146,30 @@ def network_precision(net, x, y, prior):
 # --- checks ----------------------------------------------------------------------
 
 
+@worst
 def gaussian_entropy(function, rng):
-    worst = 0.0
     for size in SIZES:
         x, y, prior, theta = logistic(rng, size, 7)
         p = expit(x @ theta)
         precision = prior + (x.T * (p * (1 - p))) @ x
         truth = stats.multivariate_normal(cov=np.linalg.inv(precision)).entropy()
-        worst = max(worst, gap(function(x, y, prior, theta), truth))
-    return worst
+        yield gap(function(x, y, prior, theta), truth)
 
 
+@worst
 def linear_regression(function, rng):
-    worst = 0.0
     for size in SIZES:
         x, _, prior, theta = logistic(rng, size, 7)
         y, noise = rng.standard_normal(7), float(np.exp(rng.uniform(-2, 2)))
         blr = BayesianLinearRegression(np.zeros(size), np.linalg.inv(prior), noise)
         exact = blr.condition(x, y)
         mean, covariance = function(x, y, prior, theta, Gaussian(noise))
-        worst = max(worst, gap(mean, exact.mean), gap(covariance, exact.covariance))
-    return worst
+        yield gap(mean, exact.mean)
+        yield gap(covariance, exact.covariance)
 
 
+@worst
 def repeated_step(function, rng):
-    worst = 0.0
     for size in (1, 2, 3):
         x, y, prior, _ = logistic(rng, size, 11)
         theta = np.zeros(size)
@@ -244,8 +180,7 @@ def repeated_step(function, rng):
             return x.T @ (expit(x @ w) - y) + prior @ w
 
         mode = optimize.root(slope, np.zeros(size), tol=1e-13).x
-        worst = max(worst, gap(theta, mode))
-    return worst
+        yield gap(theta, mode)
 
 
 def true_entropy(function, rng):

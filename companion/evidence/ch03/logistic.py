@@ -4,13 +4,13 @@
 at any theta by fimlib, and integrated exactly for a single weight.
 """
 
-from __future__ import annotations
+import functools
 
 import mpmath
 import numpy as np
 import torch
 
-from companion.evidence.draws import pd_matrix
+from companion.evidence.draws import flat, network, outputs, pd_matrix
 from fimlib.families import Bernoulli
 from fimlib.fisher import last_layer_roots
 from fimlib.posterior import GaussianPosterior
@@ -87,24 +87,11 @@ def quadrature(x, y, prior, mode):
 
 def tanh_network(rng):
     """A small network, inputs and labels; D = 18."""
-    net = torch.nn.Sequential(
-        torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 3, bias=False)
-    ).double()
-    with torch.no_grad():
-        for p in net.parameters():
-            p.copy_(torch.as_tensor(rng.standard_normal(p.shape)))
+    net = network(rng, 2, 3, 3, bias=False)
     x, y = torch.as_tensor(rng.standard_normal((5, 2))), rng.integers(0, 3, 5)
     return net, x, torch.as_tensor(y)
 
 
 def outputs_of(net, x):
     """The network's outputs as a function of its flattened parameters, and these."""
-    names = [(n, p.shape, p.numel()) for n, p in net.named_parameters()]
-    theta = torch.nn.utils.parameters_to_vector(net.parameters()).detach()
-
-    def outputs(w):
-        parts = w.split([n for _, _, n in names])
-        named = {k: v.view(s) for (k, s, _), v in zip(names, parts, strict=True)}
-        return torch.func.functional_call(net, named, (x,))
-
-    return outputs, theta
+    return functools.partial(outputs, net, x=x), flat(net)

@@ -3,11 +3,9 @@
 H' is the gradient of -log p(y|x, theta), a row; H'' its Hessian.
 """
 
-from __future__ import annotations
-
 import torch
-from torch import nn
 
+from companion.evidence.draws import flat, network
 from fimlib import fisher
 
 CLASSES = 3
@@ -15,15 +13,8 @@ CLASSES = 3
 
 def tanh_network(rng, count=3):
     """A 2-3-3 network with tanh and softmax, D = 21, and inputs (count, 2)."""
-    model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, CLASSES)).double()
-    with torch.no_grad():
-        for p in model.parameters():
-            p.copy_(torch.tensor(rng.standard_normal(tuple(p.shape))))
+    model = network(rng, 2, 3, CLASSES)
     return model, torch.tensor(rng.standard_normal((count, 2)))
-
-
-def flat(model):
-    return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
 def log_probs(theta, x):

@@ -5,8 +5,6 @@ parameters, so that -G / p stacks the rows H'. Probabilities sum to one wherever
 are differentiated: the columns of G, and any second derivatives, sum to zero.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import sympy
 import torch
@@ -17,31 +15,17 @@ from companion.evidence.ch04.label_network import (
     by_autodiff,
     tanh_network,
 )
-from companion.evidence.ch04.observed_information import CHAPTER, HESSIAN, OUTER, ROW
 from companion.evidence.ch04.score_families import (
     FAMILIES,
     THETA,
     family_line,
     uniform_lines,
 )
-from companion.evidence.ch05.softmax import ONE, ONES, PI, PROBS
-from companion.evidence.ch06.eig import TIGHT, C, dense
-from companion.evidence.draws import gap
+from companion.evidence.draws import TIGHT, dense, doubled, gap, worst
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.proof import (
-    Check,
-    Congruences,
-    Const,
-    Derivation,
-    Given,
-    Let,
-    Mutant,
-    Step,
-    Sym,
-    chain,
-    eq,
-)
-from companion.proof.formula import Zero
+from companion.evidence.notation import HESSIAN, ONE, OUTER, ROW, C, at_least
+from companion.evidence.softmax import ONES, PI, PROBS
+from companion.proof import *
 from fimlib import fisher
 from fimlib.families import Bernoulli, Categorical, GaussianMeanLogSd, Poisson
 
@@ -65,8 +49,7 @@ SQUARE = Let(rf"\simpleE{{\y}}[{OUTER}]", STACK.T * PI * STACK)
 CENTRED = STACK - ONES * MEAN
 COV = Let(rf"\implicitCov{{{ROW}^\top}}", CENTRED.T * PI * CENTRED)
 CURVATURE = Let(
-    rf"\simpleE{{\y}}[v^\top{HESSIAN}v]",
-    U.T * SQUARE * U - ONES.T * PI * (PI.I * B),
+    rf"\simpleE{{\y}}[v^\top{HESSIAN}v]", U.T * SQUARE * U - ONES.T * PI * (PI.I * B)
 )
 SIMPLEX = (Given(PI * ONES, PROBS), Given(ONES.T * PROBS, ONE))
 FIRST = Given(ONES.T * G, Zero(1, "D"))
@@ -75,35 +58,14 @@ SECOND = Given(ONES.T * B, Const(sympy.Integer(0)))
 
 @claim(
     "T15",
-    title="Mean square, covariance, never negative",
-    talk=(
-        r"$\FisherInfo{\Y\given\x,\w}$ "
-        r"$=\E{\pof{\y\given\x,\w}}{\HofJacobian{\y\given\x,\w}^\top"
-        r"\HofJacobian{\y\given\x,\w}}$ "
-        r"$=\implicitCov{\HofJacobian{\Y\given\x,\w}^\top}$ $\succeq0$"
-    ),
-    statement=(
-        r"Under the two assumptions $\simpleE{\y}\HofJacobian{\y}=0$ and "
-        r"$F_{\x}=\simpleE{\y}[\HofJacobian{\y}^\top\HofJacobian{\y}]$ "
-        r"$=\implicitCov{\HofJacobian{\Y}^\top}\succeq0$. Without them the three "
-        r"differ: for a label uniform on $(0,\theta)$ they are $-1/\theta^2$, "
-        r"$1/\theta^2$ and $0$."
-    ),
-    assumptions=(
-        r"where $\pof{\y\given\x,\w}>0$ does not depend on $\w$",
-        r"$\int\pof{\y\given\x,\w}\,d\y=1$ may be differentiated under the integral: "
-        "once for the covariance, twice for the Hessian",
-    ),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-fisher-score eq-fisher-score",
     correction=(
         "for a label whose support moves with the parameters the mean Hessian can be "
         "negative, and is neither the mean square nor the covariance of the gradient"
     ),
-    chapter=CHAPTER,
-    labels=("thm-fisher-score", "eq-fisher-score"),
 )
 def t15():
-    table = {name: family_line(name) for name in FAMILIES}
     uniform, spread = uniform_lines()
     steps = [
         *chain(
@@ -142,22 +104,15 @@ def t15():
                 SECOND,
             ),
         ),
-        Step(
+        at_least(
             SQUARE,
-            ">=",
             Zero("D", "D"),
             rf"$v^\top F_{{\x}}v=\simpleE{{\y}}({ROW}v)^2$",
-            (Congruences(((STACK, PI),)),),
+            Congruences(((STACK, PI),)),
         ),
-        *(step for step, _ in table.values()),
+        *map(family_line, FAMILIES),
         uniform,
         spread,
-    ]
-    first = 8  # the first family's line
-    regular = uniform_lines(regular=1)[0].rhs
-    wrong = [
-        Mutant("the other sign of the Hessian", first + i, other)
-        for i, (_, other) in enumerate(table.values())
     ]
     zero, cov, hessian, families = (
         "network_roots at each label, D = 21: the rows have the mean zero",
@@ -175,16 +130,9 @@ def t15():
             Check(families, output_fisher, families_gap, 1e-8),
         ],
         [
-            Mutant("labels equally weighted", 1, ONES.T * STACK),
-            Mutant("labels weighted twice", 2, ONES.T * PI * G),
-            Mutant("gradients of p for those of log p", 3, G.T * PI * G),
-            Mutant("sum for mean", 4, STACK.T * STACK),
-            Mutant("Hessian without minus", 5, ONES.T * B - U.T * SQUARE * U),
-            Mutant("sum for mean", 6, U.T * STACK.T * STACK * U),
             Mutant("bounded away from zero", 7, POSITIVE),
-            *wrong,
-            Mutant("as a regular label has it", first + 4, regular),
-            Mutant("uncentred for centred", first + 5, spread.rhs + 1 / THETA**2),
+            Mutant("as a regular label has it", 12, uniform_lines(regular=1)[0].rhs),
+            Mutant("uncentred for centred", 13, spread.rhs + 1 / THETA**2),
             Mutant("data labels for model labels", zero, one_label_only),
             Mutant("data labels for model labels", cov, at_label(1)),
             Mutant("hard labels for model labels", cov, at_label("hard_label")),
@@ -194,7 +142,7 @@ def t15():
                 hessian,
                 lambda m, x, y: observed(m, x, (y + 1) % CLASSES),
             ),
-            Mutant("doubled", families, lambda *a: 2 * output_fisher(*a)),
+            Mutant("doubled", families, doubled(output_fisher)),
             Mutant("by the natural parameters", families, natural_fisher),
         ],
     )  # fmt: skip
@@ -264,12 +212,12 @@ def natural_fisher(family, outputs, labels, weights):
     return found
 
 
+@worst
 def families_gap(function, rng):
     """Against sum_y p_y (grad log p)' (grad log p), log p written out and autodiff."""
     count, nodes = torch.arange(90.0).double(), np.polynomial.hermite_e.hermegauss(12)
     u, weights = (torch.tensor(x) for x in nodes)
     weights = weights / weights.sum()
-    worst = 0.0
     for family, outputs, labels, log_p in (
         (Bernoulli(), 1, torch.tensor([0.0, 1.0]).double(), log_bernoulli),
         (Categorical(), 3, torch.arange(3), lambda f, y: torch.log_softmax(f, 0)),
@@ -282,8 +230,7 @@ def families_gap(function, rng):
         rows = torch.func.jacrev(lambda f, y=y, log_p=log_p: log_p(f, y))(f)
         truth = rows.T @ (p[:, None] * rows)
         found = function(family, f[None], y, p)
-        worst = max(worst, *(gap(matrix, truth) for matrix in found))
-    return worst
+        yield from (gap(matrix, truth) for matrix in found)
 
 
 def log_bernoulli(f, y):

@@ -1,13 +1,11 @@
 """Gradient and Hessian of -log p in the mean over all labels, family by family: T15."""
 
-from __future__ import annotations
-
 import functools
 
 import sympy
 
 from companion.evidence.ch01.information_gain import Calculus
-from companion.evidence.ch04.observed_information import HESSIAN, OUTER, ROW
+from companion.evidence.notation import HESSIAN, OUTER, ROW
 
 THETA = sympy.Symbol("theta", positive=True)
 
@@ -114,19 +112,18 @@ def moments(theta, log_p, mean):
 
 
 def family_line(name):
-    """The step (E H', E H'^T H', E H'') = (0, F, F), and its rhs with -F at the end."""
+    """The step (E H', E H'^T H', E H'') = (0, F, F)."""
     family, words, tex = FAMILIES[name]
     theta, log_p, mean, fim = family()
     fim = sympy.Matrix(fim)
     zero = sympy.zeros(len(theta), 1)
-    step = Calculus(
+    return Calculus(
         moments(theta, log_p, mean),
         "=",
         sympy.Matrix.hstack(zero, fim, fim),
         words,
         tex=(THREE, rf"(0,\,F,\,F),\quad F={tex}"),
     )
-    return step, sympy.Matrix.hstack(zero, fim, -fim)
 
 
 def uniform_lines(regular=-1):

@@ -4,8 +4,6 @@ The density of z is t^a (1 - t)^b / B(a, b), t the sigmoid of z: after a flat pr
 ones and b zeros. Entropies are those of z, not of t.
 """
 
-from __future__ import annotations
-
 import mpmath
 import numpy as np
 import sympy
@@ -13,7 +11,7 @@ from scipy.special import digamma
 from scipy.stats import beta
 
 from companion.evidence.ch01.information_gain import beta_mean
-from companion.evidence.draws import gap
+from companion.evidence.draws import gap, worst
 
 PRIOR = 1, 2  # the density e^z / (1 + e^z)^3
 K, N = sympy.symbols("k n", positive=True)
@@ -91,6 +89,7 @@ def coin_values():
     return one, zero, mean, log(4 * third) / 2
 
 
+@worst
 def coin_gap(function, rng):
     """Entropies of the logit integrated; and the distance to (1/k - 1/n) / 2."""
 
@@ -104,17 +103,15 @@ def coin_gap(function, rng):
         middle = mpmath.log(mpmath.mpf(a) / b)
         return mpmath.quad(surprise, [middle + k for k in range(-45, 46, 9)])
 
-    worst = 0.0
     for ones, zeros in ((1, 2), (4, 9), (30, 10)):
         before = entropy(ones, zeros)
         after = entropy(ones, zeros + 1), entropy(ones + 1, zeros)
         truth = [float(before - h) for h in after]
-        worst = max(worst, gap(function(ones, zeros), truth))
+        yield gap(function(ones, zeros), truth)
     for n in (30, 300, 3000):
         leading = (1 / np.array([2 * n / 3, n / 3]) - 1 / n) / 2
         off = np.abs(function(n / 3, 2 * n / 3) - leading).max()
-        worst = max(worst, off * (off > 0.7 / n**2))
-    return worst
+        yield off * (off > 0.7 / n**2)
 
 
 def probability_gains(ones, zeros):

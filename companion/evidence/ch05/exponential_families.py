@@ -4,51 +4,34 @@ log p(y|z) = z' T(y) - A(z) + log h(y) with z = f(x; theta). J is the Jacobian o
 outputs, Lambda the Hessian of A, q_k = v' grad^2 f_k v the bend of output k along v.
 """
 
-from __future__ import annotations
+import functools
 
 import numpy as np
 import sympy
 import torch
-from torch import nn
 
-from companion.evidence.ch03.chain_rule import chain_rule
 from companion.evidence.ch04.label_network import CLASSES, flat, tanh_network
-from companion.evidence.ch04.observed_information import HESSIAN
-from companion.evidence.ch05.softmax import ONE
-from companion.evidence.ch06.eig import TIGHT, C, dense
-from companion.evidence.draws import gap
+from companion.evidence.ch05.chain_rule import chain_rule
+from companion.evidence.draws import TIGHT, dense, gap, network, outputs, worst
 from companion.evidence.generic import EachEntry, density, entry
 from companion.evidence.generic import S as Z_I
 from companion.evidence.generic import T as Z_J
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.proof import (
-    HALF,
-    Check,
-    Derivation,
-    Given,
-    Mean,
-    Mutant,
-    Step,
-    Sym,
-    derivative,
-    scalar,
-)
+from companion.evidence.notation import HESSIAN, JAC, LAMBDA, ONE, C, same
+from companion.proof import *
 from companion.proof.calculus import at_zero_of
-from companion.proof.formula import Zero
 from fimlib import fisher
 from fimlib.families import Poisson
 from fimlib.fisher import FisherRoots
 
-CHAPTER = "05-exponential-families"
 GGN_TEX = r"J^\top\nabla^2\!A\,J"
 RESIDUAL_TEX = r"\textstyle\sum_k(T_k-\partial_kA)"
 
 LINE = scalar("t", positive=None, real=True)
-JAC, LAM = Sym("J", C, "D"), Sym(r"\Lambda", C, C, "psd")
 V, Q = Sym("v", "D"), Sym("q", C)
 SLOPE = Sym(r"\nabla A", C)
 T_Y = Sym("T", C, mean=SLOPE)
-GGN_ALONG = V.T * JAC.T * LAM * JAC * V
+GGN_ALONG = V.T * JAC.T * LAMBDA * JAC * V
 
 
 def bend(loss):
@@ -58,20 +41,7 @@ def bend(loss):
 
 def along(move):
     """-log p up to a constant, to second order, where the outputs move from z."""
-    return SLOPE.T * move + HALF * move.T * LAM * move - T_Y.T * move
-
-
-# A family with n labels: their probabilities, and T(y) stacked.
-ONES = Sym(r"\mathbf 1", "n", make=lambda world: np.ones(world.size("n")))
-PROBS = Sym("p", "n", make=lambda world: simplex(world))
-PI = Sym(r"\Pi", "n", "n", "pd", make=lambda world: np.diag(simplex(world)))
-SUFFICIENT = Sym("T", "n", C)
-ROW_A = Sym(r"\nabla A", 1, C, make=lambda world: label_moments(world)[0])
-CURVATURE = Sym(r"\nabla^2\!A", C, C, "psd", make=lambda w: label_moments(w)[1])
-CENTRED = SUFFICIENT - ONES * ROW_A
-SIMPLEX = (Given(PI * ONES, PROBS), Given(ONES.T * PROBS, ONE))
-ONCE = Given(ONES.T * PI * CENTRED, Zero(1, C))
-TWICE = Given(CENTRED.T * PI * CENTRED - ONES.T * PI * ONES * CURVATURE, Zero(C, C))
+    return SLOPE.T * move + HALF * move.T * LAMBDA * move - T_Y.T * move
 
 
 def simplex(world):
@@ -85,71 +55,57 @@ def label_moments(world):
     return mean, stack.T @ (p * stack) - mean.T @ mean
 
 
+# A family with n labels: their probabilities, and T(y) stacked.
+ONES = Sym(r"\mathbf 1", "n", make=lambda world: np.ones(world.size("n")))
+PROBS = Sym("p", "n", make=simplex)
+PI = Sym(r"\Pi", "n", "n", "pd", make=lambda world: np.diag(simplex(world)))
+SUFFICIENT = Sym("T", "n", C)
+ROW_A = Sym(r"\nabla A", 1, C, make=lambda world: label_moments(world)[0])
+CURVATURE = Sym(r"\nabla^2\!A", C, C, "psd", make=lambda w: label_moments(w)[1])
+CENTRED = SUFFICIENT - ONES * ROW_A
+SIMPLEX = (Given(PI * ONES, PROBS), Given(ONES.T * PROBS, ONE))
+ONCE = Given(ONES.T * PI * CENTRED, Zero(1, C))
+TWICE = Given(CENTRED.T * PI * CENTRED - ONES.T * PI * ONES * CURVATURE, Zero(C, C))
+
+
 BEND = bend(along(LINE * JAC * V + HALF * LINE * LINE * Q))
 
 
 @claim(
     "T16",
-    title="Fisher information without an expectation",
-    talk=(
-        r"$\log\pof{\y\given\prelogits}=\prelogits^\top T(\y)-A(\prelogits)"
-        r"+\log h(\y)$ with $\prelogits=f(\x;\w)$: $\FisherInfo{\Y\given\x,\w}$ "
-        r"$=\nabla_{\w}f^\top\,\nabla^2_{\prelogits}A\,\nabla_{\w}f$, no expectation "
-        "over $y$ needed"
-    ),
-    statement=(
-        r"If the outputs $f(\x;\w)$ are the *natural* parameters, with Jacobian $J$ "
-        r"($\numclasses\times D$), then $\HofHessian{\y\given\x,\w}$ "
-        r"$=J^\top\nabla^2\!A\,J-\sum_k(T_k(\y)-\partial_kA)\,\nabla^2_{\w}f_k$ and "
-        r"$F_{\x}=J^\top\nabla^2\!A\,J$."
-    ),
-    assumptions=(
-        r"a regular exponential family: $\prelogits$ inside the set where "
-        r"$\int h\,e^{\prelogits^\top T}<\infty$ (there $A$ is smooth)",
-        r"the outputs are natural parameters, twice differentiable in $\w$",
-    ),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-family-fim eq-family-fim",
     correction=(
-        r"the $\nabla_{\w}f$ of the display is the $\numclasses\times D$ Jacobian, and "
-        "the outputs have to be natural parameters: a mean or a standard deviation is "
-        "not"
+        r"the $\nabla_{\w}f$ of the display is the $\numclasses\times D$ Jacobian, and"
+        " the outputs have to be natural parameters: a mean or a standard deviation "
+        "is not"
     ),
-    chapter=CHAPTER,
-    labels=("thm-family-fim", "eq-family-fim"),
 )
 def t16():
     left, right = chain_rule()
     curved, factored = natural_density()
     steps = [
-        Step(
+        same(
             left,
-            "=",
             right,
             r"chain rule for a generic $A$ of three outputs, entry $(i,j)$, so for "
             r"any $D$; $T^\top f$ gives $T_k$, and $\log h(\y)$ nothing",
-            tex=(
-                rf"{HESSIAN}",
-                rf"{GGN_TEX}-{RESIDUAL_TEX}\nabla^2f_k",
-            ),
+            tex=(rf"{HESSIAN}", rf"{GGN_TEX}-{RESIDUAL_TEX}\nabla^2f_k"),
         ),
-        Step(
+        same(
             BEND,
-            "=",
             GGN_ALONG - (T_Y - SLOPE).T * Q,
             r"and any $\numclasses$: along $\w+tv$, to second order, $f=\prelogits+tJv"
             r"+\tfrac12t^2q$ with $q_k=v^\top\nabla^2f_k\,v$, and $A$ likewise",
-            tex=(
-                rf"v^\top{HESSIAN}v",
-                rf"v^\top {GGN_TEX}\,v-(T-\nabla A)^\top q",
-            ),
+            tex=(rf"v^\top{HESSIAN}v", rf"v^\top {GGN_TEX}\,v-(T-\nabla A)^\top q"),
         ),
-        Step(
+        same(
             PROBS.T * SUFFICIENT,
-            "=",
             ROW_A,
             r"$\nabla p_{\y}=p_{\y}\,(T(\y)-\nabla A)$, and $\sum_{\y}p_{\y}=1$ "
             "differentiated once; an integral of a regular family likewise",
-            (*SIMPLEX, ONCE),
+            *SIMPLEX,
+            ONCE,
             tex=(r"\simpleE{\y}T(\y)", r"\nabla A"),
         ),
         EachEntry(
@@ -163,18 +119,18 @@ def t16():
                 r"\big]",
             ),
         ),
-        Step(
+        same(
             SUFFICIENT.T * PI * SUFFICIENT - (PROBS.T * SUFFICIENT).T * ROW_A,
-            "=",
             CURVATURE,
             r"line 4 and $\sum_{\y}p_{\y}=1$ differentiated twice: $A$ bends by the "
             r"covariance of $T$",
-            (*SIMPLEX, ONCE, TWICE),
+            *SIMPLEX,
+            ONCE,
+            TWICE,
             tex=(r"\implicitCov{T(\Y)}", r"\nabla^2\!A"),
         ),
-        Step(
+        same(
             Mean(BEND, r"\simpleE{\y}"),
-            "=",
             GGN_ALONG,
             "lines 2 and 3: the mean of the residual is 0, and no expectation is left",
             tex=(
@@ -197,15 +153,7 @@ def t16():
             Check(counts, roots, counts_gap, TIGHT),
         ],
         [
-            Mutant("sign of the residual", 1, chain_rule(1)[1]),
-            Mutant("residual forgotten", 1, chain_rule(0)[1]),
-            Mutant("sign of the residual", 2, GGN_ALONG + (T_Y - SLOPE).T * Q),
-            Mutant("label for residual", 2, GGN_ALONG - T_Y.T * Q),
-            Mutant("minus the gradient", 3, -ROW_A),
-            Mutant("curvature of $A$ forgotten", 4, natural_density(0)[1]),
             Mutant("mean square for covariance", 5, CURVATURE + ROW_A.T * ROW_A),
-            Mutant("doubled", 6, 2 * GGN_ALONG),
-            Mutant("curvature squared", 6, V.T * JAC.T * LAM * LAM * JAC * V),
             Mutant("sign of the residual", observed, flipped_residual),
             Mutant("residual forgotten", observed, ggn_of),
             Mutant("diag(p) without pp'", observed, without_outer),
@@ -221,37 +169,31 @@ def t16():
 # --- the steps -------------------------------------------------------------------
 
 
-def natural_density(curved=1):
+def natural_density():
     """Entry (i, j) of the Hessian of h exp(z'T - A), and p times its factor."""
     h, first, second = sympy.symbols("h T_i T_j", positive=True)
     A = density("A", Z_I, Z_J)
     p = h * sympy.exp(Z_I * first + Z_J * second - A)
     slopes = (first - A.diff(Z_I)) * (second - A.diff(Z_J))
-    return entry(p), p * (slopes - curved * A.diff(Z_I, Z_J))
+    return entry(p), p * (slopes - A.diff(Z_I, Z_J))
 
 
 # --- checks ----------------------------------------------------------------------
 
 
-def logits_of(theta, x):
-    """Outputs of `tanh_network`, written out for autodiff."""
-    hidden = torch.tanh(theta[:6].view(3, 2) @ x + theta[6:9])
-    return theta[9:18].view(3, 3) @ hidden + theta[18:]
-
-
 def pieces(model, x):
     """J (C, D), Lambda (C, C), p (C,) and grad^2 f_k (C, D, D), all by autodiff."""
-    theta = flat(model)
-    jac = torch.func.jacrev(logits_of)(theta, x)
-    bends = torch.func.hessian(logits_of)(theta, x)
-    z = logits_of(theta, x)
+    theta, of_model = flat(model), functools.partial(outputs, model, x=x)
+    jac = torch.func.jacrev(of_model)(theta)
+    bends = torch.func.hessian(of_model)(theta)
+    z = of_model(theta)
     lam = torch.func.hessian(lambda z: z.logsumexp(0))(z)
     return jac, lam, torch.softmax(z, 0), bends
 
 
+@worst
 def pieces_gap(function, rng):
     model, inputs = tanh_network(rng)
-    worst = 0.0
     for label in range(CLASSES):
         truth = []
         for x in inputs:
@@ -259,8 +201,7 @@ def pieces_gap(function, rng):
             residual = torch.eye(CLASSES).double()[label] - p
             truth.append(jac.T @ lam @ jac - torch.einsum("k,kde->de", residual, bends))
         found = function(model, inputs, torch.full((len(inputs),), label))
-        worst = max(worst, gap(found, torch.stack(truth)))
-    return worst
+        yield gap(found, torch.stack(truth))
 
 
 def jacobian_gap(function, rng):
@@ -272,10 +213,7 @@ def jacobian_gap(function, rng):
 
 def count_network(rng):
     """Inputs through a tanh layer to two log rates, D = 13, and one input (1, 2)."""
-    model = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2)).double()
-    with torch.no_grad():
-        for p in model.parameters():
-            p.copy_(0.5 * torch.tensor(rng.standard_normal(tuple(p.shape))))
+    model = network(rng, 2, 2, 2, scale=0.5)
     return model, torch.tensor(rng.standard_normal((1, 2)))
 
 
@@ -285,8 +223,7 @@ def counts_gap(function, rng):
     counts = torch.cartesian_prod(*[torch.arange(30.0).double()] * 2)
 
     def loss(t):
-        hidden = torch.tanh(t[:4].view(2, 2) @ x[0] + t[4:6])
-        rates = t[6:10].view(2, 2) @ hidden + t[10:]
+        rates = outputs(model, t, x[0])
         each = counts * rates - rates.exp() - torch.lgamma(counts + 1)
         return -each.sum(1)
 

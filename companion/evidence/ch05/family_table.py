@@ -1,33 +1,17 @@
 """The table of families: log-partition functions and their Hessians: T17."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
 import sympy
 import torch
 
-from companion.evidence.ch04.observed_information import HESSIAN
-from companion.evidence.ch05.exponential_families import CHAPTER
 from companion.evidence.ch05.family_rows import MU, ROWS, S, family_step
-from companion.evidence.ch05.softmax import LAMBDA, ONES, PI, PROBS, SOFTMAX
-from companion.evidence.ch06.eig import TIGHT, C
-from companion.evidence.draws import gap, pd_matrix
+from companion.evidence.draws import TIGHT, gap, pd_matrix, worst
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.proof import (
-    HALF,
-    Check,
-    Const,
-    Derivation,
-    Given,
-    Let,
-    Mutant,
-    Step,
-    Sym,
-    Tr,
-)
-from companion.proof.formula import Zero
+from companion.evidence.notation import HESSIAN, C, same
+from companion.evidence.softmax import LAMBDA, ONES, PI, PROBS, SOFTMAX
+from companion.proof import *
 from fimlib import families, fisher
 from fimlib.families import Categorical
 
@@ -39,32 +23,15 @@ CLASSES = Const(sympy.Symbol(C, positive=True))
 
 @claim(
     "T17",
-    title="A table of families",
-    talk="Examples: (the list is not in the text of the talk; this one is ours)",
-    statement=(
-        r"In natural parameters $\nabla^2\!A=\implicitCov{T(\Y)}$ is: $\sigma^2$ "
-        r"(Gaussian, known variance), $\pi(1-\pi)$ (Bernoulli), "
-        r"$\operatorname{diag}(p)-pp^\top$ (classes), $n\pi(1-\pi)$ (binomial), "
-        r"$e^z$ (Poisson), $1/z^2$ (exponential). A network that puts out a Gaussian's "
-        r"*mean* has the curvature $1/\sigma^2$. A softmax of $\numclasses$ logits has "
-        r"rank $\numclasses-1$, its last layer at most $(\numclasses-1)(d+1)$."
-    ),
-    assumptions=(
-        r"$z<0$ for the exponential, $z_2<0$ for the Gaussian of unknown variance",
-        r"$p_c>0$ for every class, as a softmax has it",
-    ),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-family-table eq-family-log-sd",
     correction=(
         r"the curvature is $1/\sigma^2$ by a mean and $\sigma^2$ by the natural "
         r"parameter; $(\mu,\log s)$ is not natural, and its observed information "
         "depends on the label"
     ),
-    chapter=CHAPTER,
-    labels=("thm-family-table", "eq-family-log-sd"),
 )
 def t17():
-    rows = [family_step(make) for make in ROWS]
-    more, wrong = further_steps(len(rows))
     natural, moments, outputs, ranks = (
         "mean and fisher of eight families: gradient and Hessian of A by autodiff",
         "mean and fisher of eight families: moments over all labels, or by quadrature",
@@ -73,7 +40,7 @@ def t17():
         "many",
     )
     return Derivation(
-        [*(step for step, _, _ in rows), *more],
+        [*map(family_step, ROWS), *further_steps()],
         [
             Check(natural, mean_and_fisher, autodiff_gap, TIGHT),
             Check(moments, mean_and_fisher, label_gap, TIGHT),
@@ -81,8 +48,7 @@ def t17():
             Check(ranks, fisher.last_layer_roots, rank_misses, 0),
         ],
         [
-            *(Mutant(name, i, bad) for i, (_, name, bad) in enumerate(rows, 1)),
-            *wrong,
+            Mutant("as in natural parameters", 11, fisher_of_log_sd()),
             Mutant("root for its square", natural, fisher_root_alone),
             Mutant("1/s2 for s2, s2 for 1/s2", natural, inverted),
             Mutant("mean for variance", moments, mean_for_variance),
@@ -95,86 +61,63 @@ def t17():
     )
 
 
-def further_steps(first):
-    """Several dimensions, other coordinates, and the softmax; mutants of these lines.
-
-    `first` is the number of the lines before.
-    """
+def further_steps():
+    """Several dimensions, other coordinates, and the softmax."""
     error = Y - COV * Z
     square = HALF * error.T * COV.I * error
     partition = HALF * Z.T * COV * Z
     base = HALF * Y.T * COV.I * Y
     by_log_sd, observed = log_sd_hessian()
     direction = Let(r"(\mathbf 1w^\top\phi)", ONES * (WEIGHT.T * PHI))
-    steps = [
-        Step(
+    return [
+        same(
             Z.T * Y - partition - base,
-            "=",
             -square,
             r"several outputs, known covariance $V$: $\prelogits=V^{-1}\mu$ and "
             r"$A=\tfrac12\prelogits^\top V\prelogits$, so $\nabla^2\!A=V$",
         ),
-        Step(
+        same(
             COV.I.T * COV * COV.I,
-            "=",
             COV.I,
             r"by the mean, $\nabla_\mu\prelogits=V^{-1}$: $F=J^\top V^{-1}J$, and with "
             r"one variance $J^\top J/\sigma^2$",
         ),
-        Step(
+        same(
             by_log_sd,
-            "=",
             observed,
             r"by $(\mu,r)$, $r=\log s$, $e=(\y-\mu)/s$, which are not natural: the "
             "label does not go away",
-            tex=(
-                HESSIAN,
-                r"\begin{pmatrix}1/s^2&2e/s\\2e/s&2e^2\end{pmatrix}",
-            ),
+            tex=(HESSIAN, r"\begin{pmatrix}1/s^2&2e/s\\2e/s&2e^2\end{pmatrix}"),
         ),
-        Step(
+        same(
             LAMBDA * ONES,
-            "=",
             Zero(C, 1),
             r"softmax, any $\numclasses$, "
             r"$\Lambda=\operatorname{diag}(p)-pp^\top$: a constant added to all "
             "logits changes nothing",
-            SOFTMAX[:2],
+            *SOFTMAX[:2],
         ),
-        Step(
+        same(
             LAMBDA * PI.I * LAMBDA,
-            "=",
             LAMBDA,
             r"$\Pi=\operatorname{diag}(p)$: so $\Lambda\Pi^{-1}$ is a projection",
-            SOFTMAX[:2],
+            *SOFTMAX[:2],
         ),
-        Step(
+        same(
             Tr(LAMBDA * PI.I),
-            "=",
             CLASSES - 1,
             r"whose rank, its trace, is that of $\Lambda$; $\Pi^{-1}p=\mathbf1$",
-            (*SOFTMAX[:2], Given(PI.I * PROBS, ONES)),
+            *SOFTMAX[:2],
+            Given(PI.I * PROBS, ONES),
         ),
-        Step(
+        same(
             direction.T * LAMBDA * direction,
-            "=",
             Const(sympy.Integer(0)),
             r"last layer, $\phi$ with $q=d+1$ entries: no input sees a change "
             r"$\mathbf1w^\top$ of the weights, and $w$ has $q$ dimensions",
-            SOFTMAX[:2],
+            *SOFTMAX[:2],
         ),
     ]
-    wrong = [
-        Mutant("sign of the square", first + 1, square),
-        Mutant("precision for covariance", first + 1, -HALF * error.T * COV * error),
-        Mutant("covariance for precision", first + 2, COV),
-        Mutant("as in natural parameters", first + 3, fisher_of_log_sd()),
-        Mutant("diag(p) without pp'", first + 4, PROBS),
-        Mutant("not idempotent", first + 5, PI),
-        Mutant("full rank", first + 6, CLASSES),
-        Mutant("diag(p) without pp'", first + 7, direction.T * PI * direction),
-    ]
-    return steps, wrong
 
 
 def log_sd_hessian():
@@ -220,27 +163,26 @@ def mean_and_fisher(family, z):
     return torch.cat([family.mean(z)[0][:, None], family.fisher(z)[0]], 1)
 
 
+@worst
 def autodiff_gap(function, rng):
-    worst = 0.0
     for family, z, partition, _ in samples(rng):
         slope = torch.func.grad(partition)(z[0])
         bend = torch.func.hessian(partition)(z[0])
         truth = torch.cat([slope[:, None], bend], 1)
         root = family.fisher_root(z)[0]
-        worst = max(worst, gap(function(family, z), truth), gap(root @ root.mT, bend))
-    return worst
+        yield gap(function(family, z), truth)
+        yield gap(root @ root.mT, bend)
 
 
+@worst
 def label_gap(function, rng):
-    worst = 0.0
     for family, z, _, nodes in samples(rng):
         statistics, p = nodes(z[0])
         mean = p @ statistics
         centred = statistics - mean
         cov = centred.T @ (p[:, None] * centred)
         truth = torch.cat([mean[:, None], cov], 1)
-        worst = max(worst, gap(function(family, z), truth))
-    return worst
+        yield gap(function(family, z), truth)
 
 
 def counted(trials):
@@ -298,6 +240,7 @@ def output_curvature(family, outputs, labels):
     return torch.cat([(root @ root.mT)[None], hessians])
 
 
+@worst
 def output_gap(function, rng):
     """Hessians of -log p written out; their mean over labels for U U^T."""
     s2, cov = float(np.exp(rng.uniform(-1, 1))), torch.tensor(pd_matrix(rng, 2, 1.0))
@@ -305,7 +248,6 @@ def output_gap(function, rng):
     mu = torch.tensor(rng.standard_normal((1, 2)))
     u, weights = hermite(3)
     labels = torch.tensor(rng.standard_normal((3, 2)))
-    worst = 0.0
     for family, y, loss, weight in (
         (families.Gaussian(s2), labels,
          lambda f, y: (y - f) @ (y - f) / s2 / 2, weights),
@@ -316,8 +258,7 @@ def output_gap(function, rng):
     ):  # fmt: skip
         each = torch.stack([torch.func.hessian(loss)(mu[0], label) for label in y])
         mean = torch.einsum("y,yab->ab", weight, each)
-        worst = max(worst, gap(function(family, mu, y), torch.cat([mean[None], each])))
-    return worst
+        yield gap(function(family, mu, y), torch.cat([mean[None], each]))
 
 
 def rank_misses(function, rng):

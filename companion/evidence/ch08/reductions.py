@@ -4,34 +4,16 @@ f(X) = log det(P + F_X) - log det P for sets X of examples with stacked roots R_
 letters are those of `log_det_mi` and `conditional`.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 
-from companion.evidence.ch06.eig import I_D, TIGHT, P
 from companion.evidence.ch08.badge import POINTS
 from companion.evidence.ch08.conditional import F_A, F_E, R_T, kernel
-from companion.evidence.ch08.log_det_mi import I_K, R_A, stacked
-from companion.evidence.ch08.one_sample import CHAPTER
-from companion.evidence.ch08.similarity import LAM, gradients
-from companion.evidence.draws import gap
+from companion.evidence.ch08.log_det_mi import R_A, stacked
+from companion.evidence.draws import TIGHT, gap, gradients, worst
 from companion.evidence.ledger import CONDITIONS, claim
-from companion.proof import (
-    HALF,
-    Check,
-    Derivation,
-    Let,
-    Multiplicative,
-    Mutant,
-    Step,
-    Sylvester,
-    Sym,
-    Tr,
-    chain,
-    eq,
-    logdet,
-)
+from companion.evidence.notation import I_D, I_K, LAM, P, same
+from companion.proof import *
 from fimlib import information, selection, similarity
 from fimlib.fisher import FisherRoots
 from fimlib.posterior import GaussianPosterior
@@ -58,24 +40,12 @@ def gain(precision):
 
 @claim(
     "T36",
-    title="One function for all of them",
-    talk="All are approximating the same few information-theoretic quantities!",
-    statement=(
-        r"With $f(X)=\log\det(P+F_X)-\log\det P$: LogDet is $f(A)=2\,$EIG, LogDetMI is "
-        r"$f(A)+f(E)-f(A\cup E)=2\,$JEPIG, LogDetCG and LogDetCMI are these given $T$, "
-        r"and squared gradient length is $f$ to first order in $1/\lambda$."
-    ),
-    assumptions=(
-        "inner products of gradients or roots as similarities",
-        "the methods' choice of P, labels and optimiser (T31 to T35)",
-    ),
-    verdict=CONDITIONS,
+    CONDITIONS,
+    "thm-sim-one eq-sim-one",
     correction=(
-        "true of what they score, not of how they choose: k-means++, Core-Set and LCMD "
-        "steps, Frank-Wolfe and the cosine normalisation come from no such f"
+        "true of what they score, not of how they choose: k-means++, Core-Set and "
+        "LCMD steps, Frank-Wolfe and the cosine normalisation come from no such f"
     ),
-    chapter=CHAPTER,
-    labels=("thm-sim-one", "eq-sim-one"),
 )
 def t36():
     p_t = Let("P_T", P + F_T)
@@ -86,12 +56,7 @@ def t36():
         *chain(f("A", F_A), eq(own, "LogDet: twice the EIG", *own_rules)),
         *chain(
             f("A", F_A) + f("E", F_E) - f(r"A\cup E", F_A, F_E),
-            eq(
-                own - after,
-                "LogDetMI: twice the JEPIG",
-                *own_rules,
-                *after_rules,
-            ),
+            eq(own - after, "LogDetMI: twice the JEPIG", *own_rules, *after_rules),
         ),
         *chain(
             f(r"A\cup T", F_A, F_T) - f("T", F_T),
@@ -109,9 +74,8 @@ def t36():
                 *left_rules,
             ),
         ),
-        Step(
+        same(
             HALF * Tr(g * g.T / LAM),
-            "=",
             g.T * g / (2 * LAM),
             r"the trace form of one gradient under $P=\lambda I$: its squared length",
         ),
@@ -134,10 +98,6 @@ def t36():
         ],
         [
             Mutant("prior for posterior", 3, own),
-            Mutant("EIG for JEPIG", 2, own),
-            Mutant("dropped ½", 1, HALF * own),
-            Mutant("JEPIG not given T", 4, own - after),
-            Mutant("length, not squared", 5, g.T * g / LAM),
             Mutant("k-means++", greedy, k_means_batch),
             Mutant("EIG for JEPIG", mutual, eig_batch),
             Mutant("the most certain first", lengths, most_certain),
@@ -151,16 +111,15 @@ def gram(rows):
     return similarity.similarity_matrix(rows)
 
 
+@worst
 def sum_of_gains(function, rng):
-    worst = 0.0
     for lam in (0.1, 3.0):
         rows = gradients(rng, 13, 5)
         post = GaussianPosterior.isotropic(5, lam)
         batch = function(FisherRoots.from_dense(rows), post, 3)
         chosen = rows[batch.indices.numpy()]
         truth = similarity.log_det(gram(chosen), lam) / 2 - 1.5 * np.log(lam)
-        worst = max(worst, gap(batch.gains.sum(), truth))
-    return worst
+        yield gap(batch.gains.sum(), truth)
 
 
 def k_means_batch(roots, post, batch_size):

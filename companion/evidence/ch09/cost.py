@@ -4,30 +4,15 @@ P is the posterior precision, R a root of the candidate's Fisher information (F 
 G = R P^-1 R' its Gram block, F_E the Fisher information of the evaluation labels.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import sympy
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from companion.evidence.ch06.eig import I_R, TIGHT, G, P, R, classifier, dense
-from companion.evidence.ch09.lens import CHAPTER
-from companion.evidence.draws import gap
+from companion.evidence.draws import TIGHT, classifier, classifiers, doubled, gap, worst
 from companion.evidence.ledger import CORRECTED, claim
-from companion.proof import (
-    HALF,
-    Check,
-    Derivation,
-    Eye,
-    Mean,
-    Mutant,
-    Step,
-    Sym,
-    Tr,
-    chain,
-    eq,
-)
+from companion.evidence.notation import I_R, G, P, R, same
+from companion.proof import *
 from fimlib import information
 
 # --- T48 -------------------------------------------------------------------------
@@ -35,26 +20,12 @@ from fimlib import information
 
 @claim(
     "T48",
-    title="When the trace is easier to compute",
-    talk=(
-        "The trace approximation only gives an upper bound but is easier to compute, "
-        "especially for large models"
-    ),
-    statement=(
-        r"For one point both forms need $RP^{-1}$ or its like, about $2rD^2$ "
-        r"operations; the determinant adds $r^2D+r^3/3$, a share of $r/D$. The "
-        r"trace is easier where it is linear: a batch is a sum, an evaluation set one "
-        r"matrix $P^{-1}F_EP^{-1}$, and $\tr G=\simpleE{v}v^\top Gv$ for random signs "
-        r"$v$, without any block."
-    ),
-    assumptions=(r"$P^{-1}$ or a factor of $P$ is at hand", r"$r\ll D$"),
-    verdict=CORRECTED,
+    CORRECTED,
+    "thm-lens-cost eq-lens-cost",
     correction=(
         "same dominant cost per point; cheaper for batches and evaluation sets, by "
         "linearity, and for stochastic estimates"
     ),
-    chapter=CHAPTER,
-    labels=("thm-lens-cost", "eq-lens-cost"),
 )
 def t48():
     signs = Sym(r"vv^\top", "r", "r", "psd", mean=Eye("r"))
@@ -67,21 +38,18 @@ def t48():
             HALF * Tr(R.T * R * P.I),
             eq(HALF * Tr(G), "the trace is cyclic: the same block as the log det's"),
         ),
-        Step(
+        same(
             HALF * Tr((R.T * R + other.T * other) * P.I),
-            "=",
             HALF * Tr(G) + HALF * Tr(other * P.I * other.T),
             "a batch is a sum: no block across points",
         ),
-        Step(
+        same(
             HALF * Tr(f_e * (P.I - after)),
-            "=",
             HALF * Tr((I_R + G).I * block),
             r"an evaluation set is one matrix, $P^{-1}F_EP^{-1}$, made once",
         ),
-        Step(
+        same(
             Mean(Tr(G * signs), r"\simpleE{v}"),
-            "=",
             Tr(G),
             r"$v^\top Gv=\tr(G\,vv^\top)$, and $\simpleE{v}vv^\top=I$: unbiased from a "
             "single draw",
@@ -101,13 +69,8 @@ def t48():
             Check(work, both_forms, same_work, 0.01),
         ],
         [
-            Mutant("dropped ½", 1, Tr(G)),
-            Mutant("the first point alone", 2, HALF * Tr(G)),
-            Mutant("no whitening", 3, HALF * Tr(block)),
-            Mutant("twice the trace", 4, 2 * Tr(G)),
-            Mutant("off-diagonal entries left in", 5, sum(matrix_of_symbols())),
             Mutant("forms exchanged", blocks, lambda r, p: both_forms(r, p)[::-1]),
-            Mutant("dropped ½", blocks, lambda r, p: [2 * s for s in both_forms(r, p)]),
+            Mutant("dropped ½", blocks, doubled(both_forms)),
             Mutant(
                 "two draws for all",
                 draws,
@@ -131,9 +94,8 @@ def sign_step(size=3):
     for v in sign_vectors(size).tolist():
         v = sympy.Matrix([int(x) for x in v])
         total += (v.T * a * v)[0]
-    return Step(
+    return same(
         sympy.expand(total / 2**size),
-        "=",
         a.trace(),
         r"all eight sign vectors of length 3, written out",
         tex=(r"2^{-3}\sum_vv^\top Av", r"\tr A"),
@@ -159,17 +121,14 @@ def naive_forms(roots, post):
     return [log_det, information.eig(roots, post, form="trace")]
 
 
+@worst
 def from_spectrum(function, rng):
-    worst = 0.0
-    for classes, width, count in ((2, 3, 5), (3, 4, 7), (5, 2, 11)):
-        roots, _, post = classifier(rng, classes, width, count)
-        inverse = np.linalg.inv(post.precision.numpy())
+    for roots, post, _, p in classifiers(rng):
         rows = roots.dense().numpy()
-        grams = rows @ inverse @ rows.swapaxes(1, 2)
+        grams = rows @ np.linalg.inv(p) @ rows.swapaxes(1, 2)
         spectra = np.linalg.eigvalsh(grams)
         truth = np.log1p(spectra).sum(1) / 2, spectra.sum(1) / 2
-        worst = max(worst, *map(gap, function(roots, post), truth))
-    return worst
+        yield from map(gap, function(roots, post), truth)
 
 
 def sign_average(roots, post, signs=None):
@@ -180,14 +139,11 @@ def sign_average(roots, post, signs=None):
     return torch.stack(each).mean(0)
 
 
+@worst
 def dense_trace(function, rng):
-    worst = 0.0
-    for classes, width, count in ((2, 3, 5), (3, 4, 7), (5, 2, 11)):
-        roots, _, post = classifier(rng, classes, width, count)
-        inverse = np.linalg.inv(post.precision.numpy())
-        truth = [np.trace(f @ inverse) / 2 for f in dense(roots)]
-        worst = max(worst, gap(function(roots, post), truth))
-    return worst
+    for roots, post, fishers, p in classifiers(rng):
+        truth = [np.trace(f @ np.linalg.inv(p)) / 2 for f in fishers]
+        yield gap(function(roots, post), truth)
 
 
 def same_work(function, rng):

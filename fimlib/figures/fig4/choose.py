@@ -8,6 +8,7 @@ of them (Kirsch 2023, arXiv:2302.08981). Selection is fimlib's own.
 from typing import NamedTuple
 
 import torch
+from torch import Generator, Tensor
 
 from fimlib._checks import as_tensor, check_choice, positive_float
 from fimlib.figures.fig4.kernels import (
@@ -17,6 +18,7 @@ from fimlib.figures.fig4.kernels import (
     scaled_to_train,
     sketched_gradients,
 )
+from fimlib.figures.fig4.mlp import Stack
 from fimlib.fisher import FisherRoots
 from fimlib.posterior import GaussianPosterior
 from fimlib.selection import (
@@ -31,15 +33,8 @@ from fimlib.selection import (
 from fimlib.selection.result import Selection, checked_batch_size
 
 METHODS = (
-    "uniform",
-    "bald",
-    "batch-bald",
-    "bait",
-    "acs-fw",
-    "core-set",
-    "badge",
-    "lcmd",
-)
+    "uniform", "bald", "batch-bald", "bait", "acs-fw", "core-set", "badge", "lcmd",
+)  # fmt: skip
 KERNELS = ("white-box", "black-box")
 # Methods that look at the training examples as well.
 _WITH_TRAIN = ("bait", "lcmd")
@@ -55,33 +50,23 @@ class Features(NamedTuple):
 
 
 def features(
-    method,
-    kernel,
-    stack,
-    x_pool,
-    x_train,
-    generator=None,
-    width=512,
-    noise=1e-3,
-    targets=None,
-):
-    """The features by which a method chooses.
+    method: str, kernel: str, stack: Stack, x_pool: Tensor, x_train: Tensor,
+    generator: Generator | None = None, width: int = 512, noise: float = 1e-3,
+    targets: Tensor | None = None,
+) -> Features:  # fmt: skip
+    """The features by which a method chooses, of pool (M, d) and training set (N, d).
 
-    x_pool: (M, d), x_train: (N, d), targets: (N,), which white-box "acs-fw" needs.
     "white-box": of the stack's first network, gradients sketched to `width` numbers,
-    for "batch-bald", "bait" and "core-set" given the training examples, for "bald" and
-    "badge" turned into random features of active Bayesian coresets, for "acs-fw" into
-    those with a noise variance that is not known. Before a transform the features are
-    scaled to mean length 1 on the training examples. "black-box": the covariance of
-    the stack's predictions. "uniform" has none: its pool is (M, 0).
-
-    Raises ValueError for another method or kernel, missing targets and other shapes.
+    over their mean length on the training examples; then, for "batch-bald", "bait" and
+    "core-set", given the training examples, and for "bald", "badge" and "acs-fw", which
+    needs targets (N,), random features of active Bayesian coresets. "black-box": the
+    covariance of the stack's predictions. "uniform" has none: its pool is (M, 0).
     """
     check_choice(method, "method", METHODS)
     if method == "uniform":
         return Features(torch.empty(len(x_pool), 0, dtype=torch.float64))
     check_choice(kernel, "kernel", KERNELS)
-    both = torch.cat([torch.as_tensor(x_pool), torch.as_tensor(x_train)])
+    both = torch.cat([x_pool, x_train])
     if kernel == "black-box":
         found = ensemble_features(stack.predict(both))
     else:
@@ -97,20 +82,20 @@ def features(
     return Features(pool, train if method in _WITH_TRAIN else None)
 
 
-def choose(method, pool, train, batch_size, generator=None, noise=1e-3):
-    """A batch, a `Selection`, by what `features` made of the pool and training set.
+def choose(
+    method: str, pool: Tensor, train: Tensor | None, batch_size: int,
+    generator: Generator | None = None, noise: float = 1e-3,
+) -> Selection:  # fmt: skip
+    """A batch by the features (M, d) of pool and, for "bait" and "lcmd", train (N, d).
 
-    pool: (M, d) and, for "bait" and "lcmd", train: (N, d). In the benchmark's words
-    (arXiv:2203.09410): "bald" is max-diag, "batch-bald" max-det with
-    noise^2 on the diagonal, "bait" the forward pass alone, with noise^2 as well,
-    "acs-fw" Frank-Wolfe, "core-set" max-dist, "badge" k-means++ with a first centre
-    drawn at random, all in mode P; "lcmd" in mode TP. "uniform" looks at the number of
-    rows only.
+    In the benchmark's words (arXiv:2203.09410): "bald" is max-diag, "batch-bald"
+    max-det with noise^2 on the diagonal, "bait" the forward pass alone, with noise^2 as
+    well, "acs-fw" Frank-Wolfe, "core-set" max-dist, "badge" k-means++ with a first
+    centre drawn at random, all in mode P; "lcmd" in mode TP.
 
     Past the kernel's rank every method goes on: "batch-bald" and "bait" by what the
     noise leaves; the others, once nothing is left to gain, by index (see `notes`).
-    Raises ValueError for another method, missing training features, noise <= 0 and
-    what the functions of fimlib.selection refuse.
+    Raises ValueError for another method and missing training features.
     """
     check_choice(method, "method", METHODS)
     if method == "uniform":
@@ -140,7 +125,7 @@ def choose(method, pool, train, batch_size, generator=None, noise=1e-3):
     return bait(roots, evals, prior, batch_size, oversample=1)
 
 
-def _uniform(pool_size, batch_size, generator):
+def _uniform(pool_size: int, batch_size: int, generator: Generator | None) -> Selection:
     batch_size = checked_batch_size(batch_size, pool_size)
     indices = torch.randperm(pool_size, generator=generator)[:batch_size]
     return Selection(indices, torch.zeros(batch_size, dtype=torch.float64))

@@ -5,7 +5,7 @@ import numpy as np
 ROWS = 40_768  # as in the published set of Friedman's function
 
 
-def fried(rows=ROWS, seed=564):
+def fried(rows: int = ROWS, seed: int = 564) -> tuple[np.ndarray, np.ndarray]:
     """Inputs (n,10) and targets (n,) of Friedman's first function (1991), noise 1."""
     rng = np.random.default_rng(seed)
     inputs = rng.random((rows, 10)).astype(np.float32)
@@ -17,7 +17,7 @@ def fried(rows=ROWS, seed=564):
     return inputs, np.round(mean + noise, 6)
 
 
-def poker(rows=ROWS, seed=158):
+def poker(rows: int = ROWS, seed: int = 158) -> tuple[np.ndarray, np.ndarray]:
     """Inputs (n,95) and classes (n,) of hands of five cards dealt uniformly.
 
     One-hot suits, then ranks; each card attribute has one more column, always zero, for
@@ -31,7 +31,7 @@ def poker(rows=ROWS, seed=158):
     return inputs.astype(np.float32), hand_class(suits, ranks).astype(np.float64)
 
 
-def hand_class(suits, ranks):
+def hand_class(suits: np.ndarray, ranks: np.ndarray) -> np.ndarray:
     """Classes (n,) 0..9 of hands (n,5): suits 1..4, ranks 1 (ace) .. 13 (king).
 
     Nothing, pair, two pairs, three of a kind, straight, flush, full house, four of a

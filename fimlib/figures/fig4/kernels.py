@@ -9,32 +9,27 @@ what a network computes is of its own type.
 """
 
 import math
+from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
+from torch import Generator, Tensor
 
-from fimlib._checks import (
-    as_tensor,
-    check_choice,
-    check_count,
-    check_shape,
-    positive_float,
-    positive_int,
-)
-from fimlib.figures.fig4.mlp import BIAS_FACTOR, WEIGHT_FACTOR
+from fimlib import _checks
+from fimlib._checks import as_tensor, check_choice, check_count, positive_float
+from fimlib.figures.fig4.mlp import BIAS_FACTOR, WEIGHT_FACTOR, Stack
 
 _POINTS = 4096  # examples of which gradients are held at once
 FORMS = ("posterior", "benchmark", "hyper")
 
 
-def gradient_factors(stack, x):
+def gradient_factors(stack: Stack, x: ArrayLike) -> list[tuple[Tensor, Tensor]]:
     """Gradients of one network's output, a pair of factors (left, right) a layer.
 
-    stack: a `Stack` of one network with L layers; x: (n, d). Of layer l, left
-    (n, in_l + 1) and right (n, out_l): left_i (x) right_i is the gradient of the output
-    at x_i with respect to the weights (in_l, out_l), and in its last row to the biases
-    (arXiv:2203.09410, base kernel "grad"). The factors of the NTK parametrisation are
-    in left; both have the type of the stack. Raises ValueError for a stack of several
-    networks and for other shapes.
+    x: (n, d). Of layer l, left (n, in_l + 1) and right (n, out_l): left_i (x) right_i
+    is the gradient at x_i by the weights (in_l, out_l), and in its last row by the
+    biases (arXiv:2203.09410, base kernel "grad"), the factors of the NTK
+    parametrisation in left.
     """
     if len(stack) != 1:
         raise ValueError(f"stack must hold one network, got {len(stack)}")
@@ -54,19 +49,24 @@ def gradient_factors(stack, x):
     return list(zip(lefts, rights[::-1], strict=True))
 
 
-def sketched_gradients(stack, x, width, generator=None):
+def sketched_gradients(
+    stack: Stack, x: ArrayLike, width: int, generator: Generator | None = None
+) -> Tensor:
     """Random features (n, width) for inner products of gradients, "grad" and "rp".
 
     A layer's gradient left (x) right has the features ``(left A) * (right B) /
     sqrt(width)``, with normal A (in + 1, width) and B (out, width), and those of all
-    layers are added. The mean of an inner product over A and B is that of the gradients
-    (arXiv:2203.09410, transformation "rp"). The same sketch is drawn for all rows:
-    pool and training examples have to be passed together. Errors as `gradient_factors`
-    and a ValueError for a width that is no positive integer.
+    layers are added: the mean of an inner product over A and B is that of the
+    gradients. One sketch is drawn for all rows: pool and training examples have to be
+    passed together.
     """
-    width = positive_int(width, "width")
+    width = _checks.positive_int(width, "width")
     x = torch.as_tensor(x)
-    like = {"dtype": torch.float64, "device": x.device, "generator": generator}
+    like: dict[str, Any] = {
+        "dtype": torch.float64,
+        "device": x.device,
+        "generator": generator,
+    }
     sizes = [(w.shape[1] + 1, w.shape[2]) for w in stack.weights]
     # Drawn in float64, so that networks of both types are given the same sketch.
     sketches = [
@@ -83,12 +83,11 @@ def sketched_gradients(stack, x, width, generator=None):
     return found
 
 
-def scaled_to_train(pool, train):
+def scaled_to_train(pool: ArrayLike, train: ArrayLike) -> tuple[Tensor, Tensor]:
     """Pool (M, d) and training features (N, d), over the training rows' mean size.
 
-    Both are divided by the root of the mean squared length of the training rows, so
-    that the kernel's mean on them is 1 (arXiv:2203.09410, transformation "scale").
-    Raises ValueError for training rows that are all 0 and for other shapes.
+    The kernel's mean on the training rows is 1 then (transformation "scale"). Raises
+    ValueError for training rows that are all 0.
     """
     pool, train = _pair(pool, train)
     size = train.square().sum(1).mean().sqrt()
@@ -97,15 +96,16 @@ def scaled_to_train(pool, train):
     return pool / size, train / size
 
 
-def given_train(pool, train, noise=1e-3):
+def given_train(
+    pool: ArrayLike, train: ArrayLike, noise: float = 1e-3
+) -> tuple[Tensor, Tensor]:
     """Features of the Gaussian process posterior given the training rows, `train`.
 
     pool: (M, d), train: (N, d). With k the inner product of rows and X the training
-    rows, the results (M, d) and (N, d) have the inner products ``k(x, x') - k(x, X)
-    (k(X, X) + noise^2 I)^{-1} k(X, x')``: they are ``pool R^{-1}`` with ``R^T R = I +
-    X^T X / noise^2`` (T44). R is from a QR decomposition, which has twice the digits of
-    a Cholesky factor of R^T R. With `scaled_to_train` before, it is the transformation
-    "train" of arXiv:2203.09410. Raises ValueError for noise <= 0 and for other shapes.
+    rows, the results have the inner products ``k(x, x') - k(x, X) (k(X, X) + noise^2
+    I)^{-1} k(X, x')``: they are ``pool R^{-1}`` with ``R^T R = I + X^T X / noise^2``
+    (T44), R from a QR decomposition, which has twice the digits of a Cholesky factor.
+    After `scaled_to_train` it is the transformation "train".
     """
     pool, train = _pair(pool, train)
     noise = positive_float(noise, "noise")
@@ -118,31 +118,26 @@ def given_train(pool, train, noise=1e-3):
 
 
 def acs_features(
-    pool, train, width, generator=None, noise=1e-3, form="posterior", targets=None
-):
+    pool: ArrayLike, train: ArrayLike, width: int, generator: Generator | None = None,
+    noise: float = 1e-3, form: str = "posterior", targets: ArrayLike | None = None,
+) -> Tensor:  # fmt: skip
     """Random features (M, width) of active Bayesian coresets, "acs-rf".
 
     A column is, for one draw of the weights from their posterior, what each pool
     example's label is expected to add to the log-posterior, over sqrt(width): the
     expected log-likelihood and the predictive entropy (Pinsler et al. 2019,
-    arXiv:1908.02144, on random projections). With posterior variance v of the
-    function, its value f less the mean in this draw, and noise variance s2:
+    arXiv:1908.02144). With posterior variance v of the function, its value f ~ N(0, v)
+    less the mean in this draw, and noise variance s2:
 
-    "posterior": ``log(1 + v / s2) / 2 - (f^2 + v) / (2 s2)``, f ~ N(0, v).
-    "benchmark": the same of v / s2 and f / s for v and f. bmdal-reg's `acs-rf` has the
-    posterior covariance without its factor s2, so that for a small s2 the logarithm
-    counts for nothing and the training noise is not that of the pool. It is kept for
-    what was measured with it; at noise 1 the two are the same.
+    "posterior": ``log(1 + v / s2) / 2 - (f^2 + v) / (2 s2)``.
+    "benchmark": the same of v / s2 and f / s for v and f, since bmdal-reg's `acs-rf`
+    has the posterior covariance without its factor s2; at noise 1 the two are the same.
     "hyper": a noise variance not known, with an inverse gamma prior of shape and scale
-    1, the posterior a~, b~ given the `targets` (N,): ``-(log 2 pi + f^2 + b~/a~
-    (1 + v)) / 2`` with f and v at noise variance 1, and no entropy, as `acs-rf-hyper`.
-
-    pool: (M, d), train: (N, d). bmdal-reg divides by sqrt(d), not sqrt(width): no
-    choice depends on it. Raises ValueError for noise <= 0, another form, "hyper"
-    without targets, and other shapes.
+    1, the posterior a~, b~ given the `targets` (N,): ``-(log 2 pi + f^2 + b~/a~ (1 +
+    v)) / 2`` with f and v at noise variance 1, and no entropy, as `acs-rf-hyper`.
     """
     check_choice(form, "form", FORMS)
-    width = positive_int(width, "width")
+    width = _checks.positive_int(width, "width")
     noise = 1.0 if form == "hyper" else positive_float(noise, "noise")
     pool, known = given_train(pool, train, noise)
     if form == "benchmark":
@@ -162,7 +157,7 @@ def acs_features(
     return found.mul_(0.5 / width**0.5)
 
 
-def _noise_variance(known, targets):
+def _noise_variance(known: Tensor, targets: ArrayLike | None) -> Tensor:
     """b~ / a~ of the inverse gamma posterior, from posterior features at noise 1."""
     if targets is None:
         raise ValueError('targets must be given for the form "hyper", got None')
@@ -172,23 +167,21 @@ def _noise_variance(known, targets):
     return (1 + left / 2) / (1 + len(y) / 2)
 
 
-def ensemble_features(predictions):
+def ensemble_features(predictions: ArrayLike) -> Tensor:
     """Features (n, K) of an ensemble's covariance, from predictions (K, n).
 
     ``(f_k(x) - mean over k) / sqrt(K)``: inner products are the empirical covariance
-    over the members with 1/K, of rank at most K - 1 (T44; Kirsch 2023,
-    arXiv:2302.08981). Raises ValueError for other shapes.
+    over the members with 1/K, of rank at most K - 1 (T44; arXiv:2302.08981).
     """
     predictions = as_tensor(predictions, "predictions", ("K", "n"))
     check_count(len(predictions), "predictions")
-    return (
-        (predictions - predictions.mean(0)) / len(predictions) ** 0.5
-    ).mT.contiguous()
+    found = (predictions - predictions.mean(0)) / len(predictions) ** 0.5
+    return found.mT.contiguous()
 
 
-def _pair(pool, train):
+def _pair(pool: ArrayLike, train: ArrayLike) -> tuple[Tensor, Tensor]:
     pool = as_tensor(pool, "pool", ("M", "d"))
     train = as_tensor(train, "train", ("N", "d"))
-    check_shape(train, "train", ("N", pool.shape[1]))
+    _checks.check_shape(train, "train", ("N", pool.shape[1]))
     check_count(len(train), "train")
     return pool, train

@@ -6,11 +6,14 @@ belongs to network b alone, so a network comes out the same whichever others are
 beside it.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+from torch import Generator, Tensor
 
+Pair = Sequence[Tensor]  # inputs and targets
 WEIGHT_FACTOR = BIAS_FACTOR = 0.2
 _POINTS = 4096  # examples in one chunk of predictions
 
@@ -32,21 +35,21 @@ class Stack:
     followed by a ReLU.
     """
 
-    def __init__(self, weights, biases):
+    def __init__(self, weights: Iterable[Tensor], biases: Iterable[Tensor]) -> None:
         self.weights, self.biases = list(weights), list(biases)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.weights[0])
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int | slice) -> "Stack":
         """One network, or a slice of them, as a Stack."""
         part = slice(index, index + 1) if isinstance(index, int) else index
         return Stack([w[part] for w in self.weights], [b[part] for b in self.biases])
 
-    def parameters(self):
+    def parameters(self) -> list[Tensor]:
         return [*self.weights, *self.biases]
 
-    def outputs(self, inputs):
+    def outputs(self, inputs: Tensor) -> Tensor:
         """Outputs (B, n) for inputs (B, n, d)."""
         z = inputs
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
@@ -58,7 +61,7 @@ class Stack:
         return factor * last + BIAS_FACTOR * self.biases[-1].squeeze(-1)
 
     @torch.no_grad()
-    def predict(self, inputs):
+    def predict(self, inputs: Tensor) -> Tensor:
         """Outputs (B, n) of every network for the same inputs (n, d)."""
         parts = [
             self.outputs(part.expand(len(self), *part.shape))
@@ -67,13 +70,13 @@ class Stack:
         return torch.cat(parts, 1)
 
 
-def _layer(z, weight, bias):
+def _layer(z: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.baddbmm(
         bias, z, weight, beta=BIAS_FACTOR, alpha=WEIGHT_FACTOR / z.shape[-1] ** 0.5
     )
 
 
-def drawn(width, hidden, generators):
+def drawn(width: int, hidden: Sequence[int], generators: Sequence[Generator]) -> Stack:
     """A Stack of one network a generator: normal weights, zero biases."""
     sizes = [width, *hidden, 1]
     shapes = list(pairwise(sizes))
@@ -82,7 +85,9 @@ def drawn(width, hidden, generators):
     return Stack(weights, [torch.zeros(len(draws), 1, out) for _, out in shapes])
 
 
-def fit(train, validation, generators, training):
+def fit(
+    train: Pair, validation: Pair, generators: Sequence[Generator], training: Training
+) -> Stack:
     """Train a Stack of B networks, B a multiple of the S data sets.
 
     train, validation: pairs of inputs (S, n, d) and targets (S, n), float32; networks
@@ -120,7 +125,9 @@ def fit(train, validation, generators, training):
 
 
 @torch.no_grad()
-def _keep_best(stack, best, least, held):
+def _keep_best(
+    stack: Stack, best: Stack, least: Tensor, held: Sequence[Tensor]
+) -> None:
     """Copy the networks whose validation error is the least so far."""
     found = (stack.outputs(held[0]) - held[1]).square().mean(1)
     better = found < least

@@ -1,21 +1,15 @@
 """The protocols of Figure 4: every number that a run depends on, besides the data."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fimlib.figures.fig4.choose import KERNELS, METHODS
 from fimlib.figures.fig4.mlp import Training
 from fimlib.figures.fig4.sets import NAMES
 
-REDUCED = (
-    "fried",
-    "poker",
-    "diamonds",
-    "protein",
-    "sgemm",
-    "kegg_undir",
-    "sarcos",
-)
+REDUCED = ("fried", "poker", "diamonds", "protein", "sgemm", "kegg_undir", "sarcos")
 EMBEDDED = ("fried", "poker")  # generated: no files, no network
 
 
@@ -42,10 +36,10 @@ class Protocol:
     threads: int = 1  # the same bits on any number of cores
     revision: int = 1  # raised when the code changes what the numbers mean
 
-    def training(self):
+    def training(self) -> Training:
         return Training(self.hidden, self.epochs, self.minibatch, self.learning_rate)
 
-    def numbers(self):
+    def numbers(self) -> dict[str, Any]:
         """All fields on which a unit's numbers depend, as JSON has them."""
         found = dataclasses.asdict(self)
         found["hidden"] = list(self.hidden)
@@ -55,37 +49,18 @@ class Protocol:
 PROTOCOLS = {
     "full": Protocol("full"),
     "reduced": Protocol(
-        "reduced",
-        data=REDUCED,
-        initial=128,
-        validation=256,
-        pool=8000,
-        test=4000,
-        steps=8,
-        batch=64,
-        hidden=(128, 128),
-        epochs=64,
-        minibatch=64,
+        "reduced", data=REDUCED, initial=128, validation=256, pool=8000, test=4000,
+        steps=8, batch=64, hidden=(128, 128), epochs=64, minibatch=64,
     ),
     "demo": Protocol(
-        "demo",
-        data=EMBEDDED,
-        splits=2,
-        initial=64,
-        validation=128,
-        pool=2000,
-        test=2000,
-        steps=4,
-        batch=32,
-        hidden=(64, 64),
-        epochs=32,
-        minibatch=32,
+        "demo", data=EMBEDDED, splits=2, initial=64, validation=128, pool=2000,
+        test=2000, steps=4, batch=32, hidden=(64, 64), epochs=32, minibatch=32,
         width=128,
     ),
-}
+}  # fmt: skip
 
 
-def protocol_for(name, **settings):
+def protocol_for(name: str, **settings: Any) -> Protocol:
     """The protocol of that name, with ``settings`` put in the place of its fields."""
     if name not in PROTOCOLS:
         raise ValueError(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
@@ -96,7 +71,7 @@ def protocol_for(name, **settings):
     return dataclasses.replace(PROTOCOLS[name], **settings)
 
 
-def arms(methods=METHODS):
+def arms(methods: Sequence[str] = METHODS) -> tuple[tuple[str, str], ...]:
     """Pairs (method, kernel): uniform draws look at no kernel."""
     return tuple(
         (method, kernel)

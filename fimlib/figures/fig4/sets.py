@@ -8,12 +8,21 @@ names, then in the cache, else fetched from its publisher.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from textwrap import shorten
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fimlib.figures import records
-from fimlib.figures.data import DataError, Status, cache_folder, local_folder, reason
+from fimlib.figures.data import (
+    DataError,
+    Status,
+    cache_folder,
+    local_folder,
+    reason,
+    refused,
+)  # fmt: skip
 from fimlib.figures.fig4 import generated, sources
 
 _PUBLISHED = {  # rows of the benchmark's sets once prepared, columns where known
@@ -73,7 +82,7 @@ class Split:
     test: np.ndarray
 
 
-def canonical(name):
+def canonical(name: str) -> str:
     """The name in NAMES that ``name`` stands for (ValueError: there is none)."""
     found = _ALIASES.get(name, name)
     if found not in NAMES:
@@ -81,12 +90,12 @@ def canonical(name):
     return found
 
 
-def load(name):
+def load(name: str) -> RegressionSet:
     """The data set ``name`` (ValueError: unknown; DataError: missing or damaged)."""
     name = canonical(name)
     if name in _GENERATORS:
-        generate, source, note = _GENERATORS[name]
-        return _finished(name, *generate(), source, note)
+        generate, note = _GENERATORS[name]
+        return _finished(name, *generate(), "generated", note)
     path = _local_file(name)
     if path is not None:
         inputs, targets = _read(path, "replace the file")
@@ -95,8 +104,10 @@ def load(name):
     return _finished(name, *_cached(name), str(sources.SOURCES[name]), "")
 
 
-def split(n, seed, train_size=256, validation_size=1024, pool_size=None,
-          test_size=None):  # fmt: skip
+def split(
+    n: int, seed: int, train_size: int = 256, validation_size: int = 1024,
+    pool_size: int | None = None, test_size: int | None = None,
+) -> Split:  # fmt: skip
     """Split n rows at random: the seed decides, and pool_size changes the pool only.
 
     None is the benchmark's rule: a fifth of the rows to test, more when over 200,000
@@ -121,12 +132,12 @@ def split(n, seed, train_size=256, validation_size=1024, pool_size=None,
     return Split(train, validation, pool, test)
 
 
-def published_test_size(n):
+def published_test_size(n: int) -> int:
     """The benchmark's number of test rows among n."""
     return min(max(n // 5, n - sources.MAX_TRAINABLE), sources.MAX_TEST)
 
 
-def scaled(inputs, split):
+def scaled(inputs: ArrayLike, split: Split) -> np.ndarray:
     """The inputs (n,d) float32, standardised on train and pool, then 5 tanh(x / 5).
 
     A column without variation on these rows becomes zero. ValueError: shape of inputs.
@@ -145,7 +156,9 @@ def scaled(inputs, split):
     return result
 
 
-def _finished(name, inputs, targets, source, note):
+def _finished(
+    name: str, inputs: np.ndarray, targets: np.ndarray, source: str, note: str
+) -> RegressionSet:
     """The set with at most 500,000 rows, standardised targets and its full note."""
     rows = sources.kept_rows(len(inputs))
     inputs, targets = inputs[rows], targets[rows]
@@ -163,7 +176,7 @@ def _finished(name, inputs, targets, source, note):
     return RegressionSet(name, inputs, targets, source, digest, "; ".join(notes))
 
 
-def _local_file(name):
+def _local_file(name: str) -> Path | None:
     """The file of the set in the folder that FIMLIB_DATA names, or None."""
     folder = local_folder("regression")
     if folder is None:
@@ -173,7 +186,7 @@ def _local_file(name):
     return next((path for path in paths if path.exists()), None)
 
 
-def _read(path, remedy):
+def _read(path: Path, remedy: str) -> tuple[np.ndarray, np.ndarray]:
     """X (n,d) and y (n,) of a file, finite and of the digest that is known for it."""
     try:
         stored = records.read_npz(path)
@@ -195,7 +208,7 @@ def _read(path, remedy):
     return inputs, targets
 
 
-def _listed_digest(path):
+def _listed_digest(path: Path) -> str | None:
     """The sha256 that a SHA256SUMS file beside or above ``path`` lists, or None."""
     for folder in (path.parent, path.parent.parent):
         sums = folder / "SHA256SUMS"
@@ -206,11 +219,11 @@ def _listed_digest(path):
     return None
 
 
-def _cache_file(name):
+def _cache_file(name: str) -> Path:
     return cache_folder() / "regression" / f"{name}.npz"
 
 
-def _cached(name):
+def _cached(name: str) -> tuple[np.ndarray, np.ndarray]:
     """Inputs and targets from the cache, fetched into it on first use."""
     path = _cache_file(name)
     if path.exists():
@@ -230,12 +243,12 @@ def _cached(name):
     return inputs, targets
 
 
-def status():
+def status() -> list[Status]:
     """A ``Status`` per set: what a run would find here; fetches nothing."""
     return [_status(name) for name in NAMES]
 
 
-def _status(name):
+def _status(name: str) -> Status:
     if name in _GENERATORS:
         return Status(name, "generated", "ok", "needs no file")
     try:
@@ -244,18 +257,13 @@ def _status(name):
             return Status(name, str(source), "missing", source.on_first_use)
         found = load(name)
     except DataError as error:
-        state = "missing" if "is missing" in str(error) else "damaged"
-        return Status(name, "local file", state, str(error))
+        return refused(name, "local file", error)
     n, d = found.inputs.shape
     detail = found.note or f"{n:,} rows, {d} inputs"
     return Status(name, found.source, "ok", detail)
 
 
-_GENERATORS = {
-    "fried": (
-        generated.fried,
-        "generated",
-        "by the published formula, not the published rows",
-    ),
-    "poker": (generated.poker, "generated", "dealt uniformly, not the published rows"),
+_GENERATORS = {  # what makes the rows, and how they differ from the benchmark's
+    "fried": (generated.fried, "by the published formula, not the published rows"),
+    "poker": (generated.poker, "dealt uniformly, not the published rows"),
 }

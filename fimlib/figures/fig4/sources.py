@@ -4,12 +4,13 @@ Identifiers, targets and preparation: the benchmark of arXiv:2203.09410.
 """
 
 import tempfile
-import warnings
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from fimlib.figures.data import openml
 
 MAX_TRAINABLE, MAX_TEST = 200_000, 300_000  # rows to train, validate, choose; to test
 _MAX_ONE_HOT = 300  # columns, over all categories
@@ -22,23 +23,15 @@ class OpenML(NamedTuple):
 
     id: int
     target: str
-    ignore: tuple = ()
+    ignore: tuple[str, ...] = ()
+    on_first_use: str = "fetched and cached on first use"
 
-    on_first_use = "fetched and cached on first use"
-
-    def __str__(self):
+    def __str__(self) -> str:
         return f"OpenML {self.id}"
 
-    def fetch(self):
+    def fetch(self) -> tuple[Any, np.ndarray]:
         """The inputs as a data frame and the targets (n,)."""
-        from sklearn.datasets import fetch_openml
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its retries warn; we report once
-            bunch = fetch_openml(
-                data_id=self.id, as_frame=True, cache=False, parser="auto"
-            )
-        table = bunch.frame
+        table = openml(self.id, as_frame=True).frame
         targets = table[self.target].to_numpy(np.float32)
         return table.drop(columns=[self.target, *self.ignore]), targets
 
@@ -51,18 +44,17 @@ class Table(NamedTuple):
 
     url: str
     file: str
-    target: tuple
-    ignore: tuple = ()
+    target: tuple[int, ...]
+    ignore: tuple[int, ...] = ()
     header: int | None = None
     separator: str = ","
     log: bool = False
+    on_first_use: str = "fetched and cached on first use"
 
-    on_first_use = "fetched and cached on first use"
-
-    def __str__(self):
+    def __str__(self) -> str:
         return self.url
 
-    def fetch(self):
+    def fetch(self) -> tuple[Any, np.ndarray]:
         """The inputs as a data frame and the targets (n,)."""
         import pooch
 
@@ -75,7 +67,7 @@ class Table(NamedTuple):
         left_out = table.columns[[*self.target, *self.ignore]]
         return table.drop(columns=left_out), np.log(targets) if self.log else targets
 
-    def _read(self, path):
+    def _read(self, path: Path) -> Any:
         import pandas as pd
 
         if path.suffix == ".mat":
@@ -99,20 +91,20 @@ class ByHand(NamedTuple):
     where: str
     why: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.where
 
     @property
-    def on_first_use(self):
+    def on_first_use(self) -> str:
         """Why it is not fetched."""
         return f"not fetched: {self.why}"
 
-    def fetch(self):
+    def fetch(self) -> tuple[Any, np.ndarray]:
         """Refuse."""
         raise ValueError(self.why)
 
 
-SOURCES = {
+SOURCES: dict[str, OpenML | Table | ByHand] = {
     "sgemm": Table(
         f"{_UCI}/440/sgemm+gpu+kernel+performance.zip",
         "sgemm_product.csv", (14, 15, 16, 17), header=0, log=True,
@@ -153,7 +145,7 @@ SOURCES = {
 }  # fmt: skip
 
 
-def kept_rows(n):
+def kept_rows(n: int) -> np.ndarray:
     """The rows used of n: all of them, or 500,000 by the benchmark's seed."""
     most = MAX_TRAINABLE + MAX_TEST
     if n <= most:
@@ -161,7 +153,7 @@ def kept_rows(n):
     return np.random.default_rng(12345).permutation(n)[:most]
 
 
-def prepared(table, targets):
+def prepared(table: Any, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Inputs (n,d) and targets (n,), float32, of a data frame and its targets.
 
     Rows with a missing value and columns without variation are dropped; categories are
@@ -192,7 +184,7 @@ def prepared(table, targets):
     return inputs, targets.astype(np.float32)
 
 
-def _one_hot(values):
+def _one_hot(values: np.ndarray) -> tuple[int, np.ndarray]:
     """The number of levels, and their indicators with one column for a missing value.
 
     Two levels need one indicator. No value is missing here; the column is kept since

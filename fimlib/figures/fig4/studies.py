@@ -8,18 +8,24 @@ All start from the labelled sets with which the splits of ``fig4`` start.
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 from fimlib import linalg
 from fimlib.figures import records
 from fimlib.figures.fig4 import choose, mlp, sets, unit
 from fimlib.figures.fig4.kernels import ensemble_features
-from fimlib.figures.fig4.protocol import REDUCED, protocol_for
+from fimlib.figures.fig4.mlp import Stack
+from fimlib.figures.fig4.protocol import REDUCED, Protocol, protocol_for
 from fimlib.figures.fig4.unit import State
+from fimlib.figures.records import Arrays
 from fimlib.figures.units import Work, fixed_threads, progress_bars
 
 NAME = "fig4-studies"
@@ -49,17 +55,11 @@ class Settings:
 
 
 def run(
-    data=None,
-    seeds=None,
-    out=None,
-    *,
-    protocol="reduced",
-    studies=None,
-    work="runs",
-    progress=True,
-    settings=None,
-    **changes,
-):
+    data: str | tuple[str, ...] | None = None, seeds: Sequence[int] | None = None,
+    out: str | Path | None = None, *, protocol: str = "reduced",
+    studies: Sequence[str] | None = None, work: str | Path = "runs",
+    progress: bool = True, settings: Settings | None = None, **changes: Any,
+) -> Path:  # fmt: skip
     """Make the records ``fig4-STUDY.csv`` in folder ``out``; the last one's path.
 
     data, seeds: names of sets and numbers of splits, in place of those of ``settings``.
@@ -75,22 +75,27 @@ def run(
     bars = progress_bars(progress)
     key = records.sha256(repr((protocol.numbers(), settings)).encode())[:8]
     folder = Work(Path(work) / f"{NAME}-{key}")
-    for name in chosen:
+    paths = {n: Path(out or "figures/data") / f"fig4-{n}.csv" for n in chosen}
+    same = {"protocol": protocol.numbers(), "settings": dataclasses.asdict(settings)}
+    for path in paths.values():
+        records.check_replaceable(path, {}, **same)
+    for name, path in paths.items():
         study, units_of = STUDIES[name]
         units = units_of(protocol, settings)
         found = []
         with fixed_threads(protocol.threads), bars(name, len(units), 0) as bar:
             for one in units:
                 compute = functools.partial(study, *one, protocol, settings)
-                path = "/".join(map(str, (name, *one)))
-                found.append(folder.unit(path, compute))
+                place = "/".join(map(str, (name, *one)))
+                found.append(folder.unit(place, compute))
                 bar.update()
-        path = Path(out or "figures/data") / f"fig4-{name}.csv"
         _write(path, units, found, protocol, settings)
     return path
 
 
-def _restricted(settings, data, seeds):
+def _restricted(
+    settings: Settings, data: str | tuple[str, ...] | None, seeds: Sequence[int] | None
+) -> Settings:
     """The settings with these data sets and splits, where they are given."""
     if isinstance(data, str):
         data = tuple(map(sets.canonical, data.split(",")))
@@ -106,12 +111,13 @@ def _restricted(settings, data, seeds):
     return settings
 
 
-def _write(path, units, found, protocol, settings):
-    columns = {
-        name: np.concatenate([arrays[name] for arrays in found])
-        for name in found[0]
-        if name != "seconds"
-    }
+def _write(
+    path: Path,
+    units: list[Any],
+    found: list[Arrays],
+    protocol: Protocol,
+    settings: Settings,
+) -> None:
     names = list(dict.fromkeys(name for name, *_ in units))
     about = {
         "experiment": NAME,
@@ -122,16 +128,10 @@ def _write(path, units, found, protocol, settings):
         "core_seconds": round(sum(float(arrays["seconds"]) for arrays in found), 1),
         **records.environment(protocol.threads),
     }
-    records.write_record(path, columns, about)
+    records.write_record(path, records.joined(found), about)
 
 
-def _columns(rows, **same):
-    """Rows (dicts with the same keys) as columns, what they share in front."""
-    found = {key: np.full(len(rows), value) for key, value in same.items()}
-    return found | {key: np.array([row[key] for row in rows]) for key in rows[0]}
-
-
-def joint(features, noise):
+def joint(features: ArrayLike, noise: float) -> Tensor:
     """½ log det(I + k / noise^2) in nats of the first 1, ..., K of features (K, d).
 
     What the labels of the first j rows tell together, j = 1..K (T44).
@@ -145,7 +145,7 @@ def joint(features, noise):
 # --- rank ------------------------------------------------------------------------
 
 
-def rank(name, split, protocol, settings):
+def rank(name: str, split: int, protocol: Protocol, settings: Settings) -> Arrays:
     """Batches that L members choose, valued by members that took no part.
 
     value, filled, uniform, greedy: joint information of the batch by the other
@@ -191,10 +191,10 @@ def rank(name, split, protocol, settings):
                     | {key: values[size - 1] for key, values in found.items()}
                     for size in settings.batches
                 ]
-    return _columns(rows, data=name, split=split)
+    return records.columns_of(rows, data=name, split=split)
 
 
-def _ensemble(state, members, protocol):
+def _ensemble(state: State, members: int, protocol: Protocol) -> Stack:
     """Networks of this study: streams of their own, so none is one of the sweep's."""
     generators = [state.stream("study network", i) for i in range(members)]
     pairs = [
@@ -204,7 +204,7 @@ def _ensemble(state, members, protocol):
     return mlp.fit(*pairs, generators, protocol.training())
 
 
-def _predict(stack, inputs):
+def _predict(stack: Stack, inputs: Tensor) -> Tensor:
     parts = [
         stack[start : start + _MEMBERS].predict(inputs)
         for start in range(0, len(stack), _MEMBERS)
@@ -212,45 +212,43 @@ def _predict(stack, inputs):
     return torch.cat(parts).double()
 
 
-def _mean_joint(features, batches, noise):
+def _mean_joint(features: Tensor, batches: list[Tensor], noise: float) -> Tensor:
     return torch.stack([joint(features[batch], noise) for batch in batches]).mean(0)
 
 
-def _filled(indices, count, draw):
+def _filled(indices: Tensor, count: int, draw: Tensor) -> Tensor:
     """The first ``count`` indices, then those of a random batch, none twice."""
     head = indices[:count]
     tail = draw[~torch.isin(draw, head)]
     return torch.cat([head, tail])[: len(indices)]
 
 
-def _rank_units(_, settings):
+def _rank_units(_: Protocol, settings: Settings) -> list[Any]:
     return [(d, s) for d in settings.rank_data for s in settings.rank_splits]
 
 
 # --- redundancy ------------------------------------------------------------------
 
 
-def redundancy(name, split, protocol, settings):
+def redundancy(name: str, split: int, protocol: Protocol, settings: Settings) -> Arrays:
     """What a first batch tells together, and one by one, by the kernel of BatchBALD.
 
     For BALD's top k, a greedy and random batches: together, alone (nats), and nearest,
     the mean over the batch of the largest correlation with another of it.
     """
     state = State(sets.load(name), split, protocol)
-    stack = unit._trained([state], protocol.members, 0, protocol)
+    stack = unit._trained([state], protocol.members, 0)
     sizes = [size for size in settings.sizes if size <= len(state.parts["pool"])]
     longest, rows = max(sizes), []
     for kernel in choose.KERNELS:
-        pool = first_features(state, stack, "batch-bald", kernel, protocol).pool
-        batches = {
-            method: choose.choose(
-                method,
-                first_features(state, stack, method, kernel, protocol).pool,
-                None,
-                longest,
-                noise=protocol.noise,
-            ).indices
+        pools = {
+            method: state.features(stack, method, kernel, 0)[0].pool
             for method in ("bald", "batch-bald")
+        }
+        pool, noise = pools["batch-bald"], protocol.noise
+        batches = {
+            method: choose.choose(method, own, None, longest, noise=noise).indices
+            for method, own in pools.items()
         }
         generator = state.stream("study draws", 0)
         draws = [
@@ -262,27 +260,16 @@ def redundancy(name, split, protocol, settings):
             "uniform": draws,
         }.items():
             for size in sizes:
-                values = [
-                    _shared(pool[batch[:size]], protocol.noise) for batch in found
-                ]
+                values = [_shared(pool[batch[:size]], noise) for batch in found]
                 together, alone, nearest = np.mean(values, axis=0)
                 rows.append({
                     "kernel": kernel, "method": method, "batch": size,
                     "together": together, "alone": alone, "nearest": nearest,
                 })  # fmt: skip
-    return _columns(rows, data=name, split=split)
+    return records.columns_of(rows, data=name, split=split)
 
 
-def first_features(state, stack, method, kernel, protocol):
-    """The features by which the sweep's unit chooses its first batch."""
-    inputs, targets = state.pairs("train")
-    return choose.features(
-        method, kernel, stack, state.pairs("pool")[0], inputs,
-        state.stream(f"{method}/{kernel}", 0), protocol.width, protocol.noise, targets,
-    )  # fmt: skip
-
-
-def _shared(features, noise):
+def _shared(features: Tensor, noise: float) -> tuple[float, float, float]:
     """(joint information, sum of single ones, mean of the largest correlations)."""
     gram = features @ features.mT
     sizes = gram.diagonal().sqrt()
@@ -293,7 +280,7 @@ def _shared(features, noise):
     return float(joint(features, noise)[-1]), float(alone), float(nearest)
 
 
-def _redundancy_units(_, settings):
+def _redundancy_units(_: Protocol, settings: Settings) -> list[Any]:
     return [
         (d, s) for d in settings.redundancy_data for s in settings.redundancy_splits
     ]
@@ -302,7 +289,9 @@ def _redundancy_units(_, settings):
 # --- bald ------------------------------------------------------------------------
 
 
-def bald(name, method, size, protocol, settings):
+def bald(
+    name: str, method: str, size: int, protocol: Protocol, settings: Settings
+) -> Arrays:
     """Log RMSE after ``acquired`` labels, chosen ``size`` at a time by one network.
 
     Of ``judges`` networks trained anew with the labels, over members and points.
@@ -319,7 +308,7 @@ def bald(name, method, size, protocol, settings):
         states.append(state)
     members = settings.judges
     # A step that no run has: the judges are not the networks that chose.
-    stack = unit._trained(states, members, protocol.steps + settings.acquired, own)
+    stack = unit._trained(states, members, protocol.steps + settings.acquired)
     rows = []
     for i, state in enumerate(states):
         inputs, targets = state.pairs("test")
@@ -330,10 +319,10 @@ def bald(name, method, size, protocol, settings):
             "labels": len(state.parts["train"]),
             "log_rmse": float(error.square().mean().sqrt().log()),
         })  # fmt: skip
-    return _columns(rows, data=name, method=method, batch=size)
+    return records.columns_of(rows, data=name, method=method, batch=size)
 
 
-def _bald_units(_, settings):
+def _bald_units(_: Protocol, settings: Settings) -> list[Any]:
     for size in settings.sizes:
         if settings.acquired % size:
             raise ValueError(
@@ -360,22 +349,21 @@ STUDIES = {
 # --- the networks of one first batch ---------------------------------------------
 
 
-def save_live(path, name="fried", split=0, protocol=None):
-    """Keep the networks with which a split of the sweep chooses its first batch.
+def save_live(path: str | Path, protocol: Protocol | None = None) -> Path:
+    """Keep the networks with which split 0 of "fried" chooses its first batch.
 
-    As float32 arrays weight0, bias0, ...: all members, of which the white box is the
-    first. What a batch needs besides, the data, is generated.
+    As float32 arrays weight0, bias0, ...: all members, the white box first.
     """
     protocol = protocol or protocol_for("reduced")
     with fixed_threads(protocol.threads):
-        state = State(sets.load(name), split, protocol)
-        stack = unit._trained([state], protocol.members, 0, protocol)
+        state = State(sets.load("fried"), 0, protocol)
+        stack = unit._trained([state], protocol.members, 0)
     arrays = {f"weight{i}": part.numpy() for i, part in enumerate(stack.weights)}
     arrays |= {f"bias{i}": part.numpy() for i, part in enumerate(stack.biases)}
     return records.write_npz(path, **arrays)
 
 
-def load_live(path):
+def load_live(path: str | Path) -> Stack:
     """The `Stack` that ``save_live`` kept."""
     arrays = {k: torch.from_numpy(v) for k, v in records.read_npz(path).items()}
     layers = range(len(arrays) // 2)
@@ -384,20 +372,14 @@ def load_live(path):
     ))  # fmt: skip
 
 
-def first_batch(state, stack, method, kernel, protocol):
+def first_batch(
+    state: State, stack: Stack, method: str, kernel: str
+) -> tuple[Tensor, int]:
     """Places in the data of a unit's first batch, and how many lead it for sure.
 
     Choices that gain less than a billionth of the largest gain go by rounding: they
     differ between processors, as do those that follow them.
     """
-    generator = state.stream(f"{method}/{kernel}", 0)
-    inputs, targets = state.pairs("train")
-    found = choose.features(
-        method, kernel, stack, state.pairs("pool")[0], inputs, generator,
-        protocol.width, protocol.noise, targets,
-    )  # fmt: skip
-    chosen = choose.choose(
-        method, found.pool, found.train, protocol.batch, generator, protocol.noise
-    )
+    chosen = state.chosen(stack, method, kernel, 0)
     clear = chosen.gains > 1e-9 * chosen.gains.max()
     return state.parts["pool"][chosen.indices], int(clear.long().cumprod(0).sum())

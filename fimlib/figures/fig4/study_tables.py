@@ -2,11 +2,13 @@
 
 import numpy as np
 
-from fimlib.figures.fig4.tables import estimate
-from fimlib.figures.records import Record
+from fimlib.figures.fig4.tables import Estimate, estimate
+from fimlib.figures.records import Record, Table
+
+Curves = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def _means(record, column):
+def _means(record: Record, column: str) -> tuple[np.ndarray, np.ndarray]:
     """Values of ``batch`` and the mean of another column for each."""
     batches = np.unique(record["batch"])
     return batches, np.array(
@@ -14,20 +16,20 @@ def _means(record, column):
     )
 
 
-def gains(record, members):
+def gains(record: Record, members: int) -> Curves:
     """(batch sizes, last example's gain, the same with a tenth of the noise), means."""
     record = _valued(record.where("members", members))
     batches, gain = _means(record, "gain")
     return batches, gain, _means(record, "gain_finer")[1]
 
 
-def _valued(record, noise=None):
+def _valued(record: Record, noise: float | None = None) -> Record:
     """The rows at one noise, the least by default."""
     least = record["noise"].min()
     return record.where("noise", least if noise is None else noise)
 
 
-def shares(record, members, noise=None):
+def shares(record: Record, members: int, noise: float | None = None) -> Curves:
     """(batch sizes, share of the batch, share of its first L - 1 and random others).
 
     A share is (value - uniform) / (greedy - uniform): 0 for random examples, 1 for the
@@ -44,7 +46,7 @@ def shares(record, members, noise=None):
     return batches, value, _means(found, "filled")[1]
 
 
-def share_table(record, noise=None):
+def share_table(record: Record, noise: float | None = None) -> Table:
     """`shares` of whole batches: a row a number of members, a column a batch size."""
     found = {"members": np.unique(record["members"]).tolist()}
     rows = [shares(record, members, noise) for members in found["members"]]
@@ -53,17 +55,17 @@ def share_table(record, noise=None):
     return found
 
 
-def past_rank(record, noise=None):
+def past_rank(record: Record) -> list[tuple[int, int, float, float]]:
     """Batches longer than L - 1: (members, batch, share as chosen, share as filled)."""
     return [
         (members, int(size), float(a), float(b))
         for members in np.unique(record["members"]).tolist()
-        for size, a, b in zip(*shares(record, members, noise), strict=True)
+        for size, a, b in zip(*shares(record, members), strict=True)
         if size > members - 1
     ]
 
 
-def noise_table(record):
+def noise_table(record: Record) -> Table:
     """How a tenth of the noise changes the last example's gain, in nats.
 
     By log 10 = 2.303 where the example is within the rank L - 1: rows are numbers of
@@ -76,7 +78,7 @@ def noise_table(record):
     return found
 
 
-def told_once(record, kernel, method):
+def told_once(record: Record, kernel: str, method: str) -> tuple[np.ndarray, ...]:
     """(batch sizes, mean, least and most over data sets) of joint over summed nats.
 
     1 where nothing is told twice; each data set's value is the mean of its splits.
@@ -93,7 +95,7 @@ def told_once(record, kernel, method):
     return found[0][0], values.mean(0), values.min(0), values.max(0)
 
 
-def redundancy_table(record, batch):
+def redundancy_table(record: Record, batch: int) -> Table:
     """A row a kernel and method: joint nats over greedy's, over the sum, and nearness.
 
     Means over data sets and splits of batches of that size.
@@ -114,7 +116,7 @@ def redundancy_table(record, batch):
     return {key: [row[key] for row in rows] for key in rows[0]}
 
 
-def bald_improvements(record, name):
+def bald_improvements(record: Record, name: str) -> dict[int, Estimate]:
     """Size of a batch to BALD's improvement over uniform draws, an `Estimate`.
 
     In the same split and with as many labels.
@@ -129,11 +131,11 @@ def bald_improvements(record, name):
     return found
 
 
-def _by_split(record):
+def _by_split(record: Record) -> dict[int, float]:
     return dict(zip(record["split"].tolist(), record["log_rmse"].tolist(), strict=True))
 
 
-def bald_slope(record, name):
+def bald_slope(record: Record, name: str) -> Estimate:
     """What a doubling of the batch does to BALD's improvement, an `Estimate`.
 
     The slope of a line through the sizes, fitted in each split: uniform draws, the same

@@ -6,9 +6,9 @@ is being computed and nothing else, and workers need no shared disk.
 """
 
 import contextlib
-import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,10 +16,14 @@ import torch
 from fimlib.figures import records
 from fimlib.figures.fig4 import sets
 from fimlib.figures.fig4.choose import METHODS
-from fimlib.figures.fig4.protocol import arms, protocol_for
+from fimlib.figures.fig4.protocol import Protocol, arms, protocol_for
 from fimlib.figures.fig4.unit import run_units
+from fimlib.figures.records import Arrays, Run
 from fimlib.figures.units import Work, progress_bars
 
+Names = str | Sequence[str] | None
+Seeds = Sequence[int] | None
+Task = tuple[str, str, str, tuple[int, ...]]  # data, method, kernel, splits
 BACKENDS = ("loky", "dask")
 _CONNECT_SECONDS = 10
 _TRAINING = {"black-box": 10, "white-box": 1, "none": 1}  # relative cost, for the order
@@ -33,75 +37,70 @@ class Unit(NamedTuple):
     kernel: str
     split: int
 
-    def path(self):
+    def path(self) -> str:
+        """What it is kept under."""
         return f"{self.data}/{self.method}/{self.kernel}/{self.split}"
 
 
 def sweep(
-    data=None,
-    seeds=None,
-    *,
-    protocol="reduced",
-    methods=None,
-    backend="loky",
-    scheduler=None,
-    jobs=None,
-    together=5,
-    work=None,
-    out=None,
-    progress=True,
-    **settings,
-):
+    data: Names = None, seeds: Seeds = None, *, protocol: str = "reduced",
+    methods: Names = None, backend: str = "loky", scheduler: str | None = None,
+    jobs: int | None = None, together: int = 5, work: str | Path | None = None,
+    out: str | Path | None = None, progress: bool = True, **settings: Any,
+) -> Path:  # fmt: skip
     """Make the record ``fig4-PROTOCOL.csv`` in folder ``out``; its path is returned.
 
-    Finished units in folder ``work`` are not done again. data, methods, seeds: names,
-    and numbers of splits, all of the protocol's by default. together: splits that are
-    trained as one batched model.
-    backend "dask" sends tasks to the scheduler at address ``scheduler``, or to a
-    cluster of ``jobs`` processes of its own. ``settings`` replace fields of
+    data, methods, seeds: names, and numbers of splits; by default the protocol's.
+    together: splits trained as one batched model. backend "dask" sends tasks to the
+    scheduler at address ``scheduler``, or to a cluster of ``jobs`` processes of its
+    own. Units in folder ``work`` are not done again. ``settings`` replace fields of
     ``Protocol``. Raises ValueError, before anything is written, for unknown names, for
     a ``work`` or ``out`` that holds another protocol, and where no scheduler answers.
     """
+    from joblib import delayed
+
     plan = Plan(protocol_for(protocol, **settings), data, seeds, methods)
     _check_backend(backend, scheduler, jobs)
     work = Path(work or f"runs/fig4-{plan.protocol.name}")
     path = Path(out or "figures/data") / f"fig4-{plan.protocol.name}.csv"
     digests = {name: sets.load(name).digest for name in plan.data}
-    _check_record(path, plan)
+    records.check_replaceable(path, plan.holds(), protocol=plan.protocol.numbers())
     _check_folder(work, plan.protocol)
-    store = Work(work)
-    missing = [u for u in plan.units() if not (work / f"{u.path()}.npz").exists()]
+    store, call = Work(work), delayed(_run_task)
+    missing = [unit for unit in plan.units() if not store.path(unit.path()).exists()]
     tasks = plan.tasks(missing, together)
     with _parallel(backend, scheduler, jobs, len(tasks)) as parallel:
         bars = progress_bars(progress)
         with bars("units", len(plan.units()), len(plan.units()) - len(missing)) as bar:
-            for task, found in parallel(
-                _call(task, digests[task[0]], plan.protocol) for task in tasks
-            ):
+            calls = (call(task, digests[task[0]], plan.protocol) for task in tasks)
+            for task, found in parallel(calls):
                 for split, arrays in found.items():
-                    store.save(Unit(*task[:3], split).path(), **arrays)
+                    data, method, kernel, _ = task
+                    store.save(Unit(data, method, kernel, split).path(), **arrays)
                     bar.update()
-    return _write(path, plan, store, digests, backend)
+    return _write(path, plan, store, digests)
 
 
-@dataclasses.dataclass
 class Plan:
     """What is asked for: a protocol, and the data sets, splits and methods of it."""
 
-    protocol: object
-    data: tuple = None
-    splits: tuple = None
-    methods: tuple = None
-
-    def __post_init__(self):
-        self.data = _named(self.data or self.protocol.data, sets.NAMES, "data set")
-        self.methods = _named(self.methods or METHODS, METHODS, "method")
-        count = range(self.protocol.splits)
-        self.splits = tuple(count if self.splits is None else self.splits)
+    def __init__(
+        self, protocol: Protocol, data: Names, splits: Seeds, methods: Names
+    ) -> None:
+        self.protocol = protocol
+        self.data = _named(data or protocol.data, sets.NAMES, "data set")
+        self.methods = _named(methods or METHODS, METHODS, "method")
+        self.splits = tuple(range(protocol.splits) if splits is None else splits)
         if not self.splits or min(self.splits) < 0:
             raise ValueError(f"seeds must be 0 or more, got {self.splits}")
 
-    def units(self):
+    def holds(self) -> dict[str, list[Any]]:
+        """What a record of it says that it holds."""
+        names = ("data", "methods", "splits")
+        return {name: list(getattr(self, name)) for name in names}
+
+    def units(self) -> list[Unit]:
+        """All of them, in the record's order."""
         return [
             Unit(data, method, kernel, split)
             for data in self.data
@@ -109,9 +108,9 @@ class Plan:
             for split in self.splits
         ]
 
-    def tasks(self, missing, together):
+    def tasks(self, missing: list[Unit], together: int) -> list[Task]:
         """The units as (data, method, kernel, splits), the long ones first."""
-        groups = {}
+        groups: dict[tuple[str, str, str], list[int]] = {}
         for unit in missing:
             groups.setdefault(unit[:3], []).append(unit.split)
         tasks = [
@@ -122,7 +121,9 @@ class Plan:
         return sorted(tasks, key=lambda task: -_TRAINING[task[2]])
 
 
-def _named(names, known, what):
+def _named(
+    names: str | Sequence[str], known: Sequence[str], what: str
+) -> tuple[str, ...]:
     names = (names,) if isinstance(names, str) else tuple(names)
     for name in names:
         if name not in known:
@@ -132,18 +133,14 @@ def _named(names, known, what):
     return names
 
 
-def _call(task, digest, protocol):
-    from joblib import delayed
-
-    return delayed(_run_task)(task, digest, protocol)
-
-
-def _run_task(task, digest, protocol):
+def _run_task(
+    task: Task, digest: str, protocol: Protocol
+) -> tuple[Task, dict[int, Arrays]]:
     name, method, kernel, splits = task
     return task, run_units(name, digest, method, kernel, splits, protocol)
 
 
-def _check_folder(work, protocol):
+def _check_folder(work: Path, protocol: Protocol) -> None:
     """The folder's protocol, written at its first use, must be this one."""
     ours = {**protocol.numbers(), "torch": torch.__version__}
     path = work / "protocol.json"
@@ -154,38 +151,11 @@ def _check_folder(work, protocol):
             )
         records.write_json(path, ours)
         return
-    theirs = records.read_json(path)
-    _refuse_difference(theirs, ours, work, "another folder")
+    what = f"{work} is of another protocol"
+    records.refuse_difference(records.read_json(path), ours, what, "folder")
 
 
-def _check_record(path, plan):
-    """A record may be replaced by one of its own protocol that has no less."""
-    if not path.exists() or not records.run_path(path).exists():
-        return
-    old = records.read_json(records.run_path(path))
-    _refuse_difference(
-        old.get("protocol", {}), plan.protocol.numbers(), path, "another folder (out)"
-    )
-    ours = {name: list(getattr(plan, name)) for name in ("data", "methods", "splits")}
-    for name, values in ours.items():
-        lost = [v for v in old.get(name, ()) if v not in values]
-        if lost:
-            raise ValueError(
-                f"{path} also holds {name} {', '.join(map(str, lost))}, which this run "
-                "leaves out: name another folder (out)"
-            )
-
-
-def _refuse_difference(theirs, ours, path, remedy):
-    for name, value in ours.items():
-        if theirs.get(name) != value:
-            raise ValueError(
-                f"{path} is of another protocol: {name} is {theirs.get(name)!r} there "
-                f"and {value!r} here; name {remedy}"
-            )
-
-
-def _check_backend(backend, scheduler, jobs):
+def _check_backend(backend: str, scheduler: str | None, jobs: int | None) -> None:
     if backend not in BACKENDS:
         raise ValueError(f"no backend {backend!r}; there are {', '.join(BACKENDS)}")
     if scheduler is not None and backend != "dask":
@@ -195,7 +165,9 @@ def _check_backend(backend, scheduler, jobs):
 
 
 @contextlib.contextmanager
-def _parallel(backend, scheduler, jobs, count):
+def _parallel(
+    backend: str, scheduler: str | None, jobs: int | None, count: int
+) -> Iterator[Callable[..., Iterable[Any]]]:
     """What runs calls and yields their results as they come."""
     from joblib import Parallel, cpu_count, parallel_config
 
@@ -211,7 +183,7 @@ def _parallel(backend, scheduler, jobs, count):
 
 
 @contextlib.contextmanager
-def _client(scheduler, jobs):
+def _client(scheduler: str | None, jobs: int) -> Iterator[Any]:
     """A Dask client: of the scheduler, or of a local cluster of ``jobs`` processes."""
     try:
         from distributed import Client, LocalCluster
@@ -220,12 +192,8 @@ def _client(scheduler, jobs):
             "backend dask needs the package distributed: pip install 'fimlib[dask]'"
         ) from None
     if scheduler is None:
-        with (
-            LocalCluster(
-                n_workers=jobs, threads_per_worker=1, dashboard_address=None
-            ) as cluster,
-            Client(cluster) as client,
-        ):
+        options = {"threads_per_worker": 1, "dashboard_address": None}
+        with LocalCluster(n_workers=jobs, **options) as local, Client(local) as client:
             yield client
         return
     try:
@@ -237,9 +205,9 @@ def _client(scheduler, jobs):
         yield client
 
 
-def _write(path, plan, store, digests, backend):
+def _write(path: Path, plan: Plan, store: Work, digests: dict[str, str]) -> Path:
     units = plan.units()
-    found = [store.load(unit.path()) for unit in units]
+    found = [store.read(unit.path()) for unit in units]
     steps = np.arange(plan.protocol.steps + 1)
     columns = {
         name: np.repeat([getattr(unit, name) for unit in units], len(steps))
@@ -247,67 +215,52 @@ def _write(path, plan, store, digests, backend):
     }
     columns["step"] = np.tile(steps, len(units))
     columns["labels"] = plan.protocol.initial + plan.protocol.batch * columns["step"]
-    for name in ("log_rmse", "log_rmse_mean"):
-        columns[name] = np.concatenate([arrays[name] for arrays in found])
+    both = records.joined(found)
+    columns |= {name: both[name] for name in ("log_rmse", "log_rmse_mean")}
     about = _describe(plan, units, found, digests)
-    records.write_npz(
-        batches_path(path),
-        **{
-            unit.path(): arrays["indices"]
-            for unit, arrays in zip(units, found, strict=True)
-        },
-    )
+    chosen = {u.path(): f["indices"] for u, f in zip(units, found, strict=True)}
+    records.write_npz(batches_path(path), **chosen)
     return records.write_record(path, columns, about)
 
 
-def batches_path(path):
+def batches_path(path: str | Path) -> Path:
     """Where the chosen examples behind the record ``NAME.csv`` lie."""
     return Path(path).with_name(f"{Path(path).stem}-batches.npz")
 
 
-def _describe(plan, units, found, digests):
+def _describe(
+    plan: Plan, units: list[Unit], found: list[Arrays], digests: dict[str, str]
+) -> Run:
     """What stands in the run.json: nothing in it names the machine."""
     data = []
     for name in plan.data:
         loaded = sets.load(name)
         rows, width = loaded.inputs.shape
-        data.append(
-            {
-                "name": name, "rows": rows, "columns": width, "source": loaded.source,
-                "sha256": digests[name], "note": loaded.note,
-            }
-        )  # fmt: skip
+        data.append({
+            "name": name, "rows": rows, "columns": width, "source": loaded.source,
+            "sha256": digests[name], "note": loaded.note,
+        })  # fmt: skip
     costs = []
     for method, kernel in arms(plan.methods):
-        mine = [
-            f for u, f in zip(units, found, strict=True) if u[1:3] == (method, kernel)
-        ]
-        costs.append(
-            {
-                "method": method,
-                "kernel": kernel,
-                "select_seconds": _median(mine, "select_seconds"),
-                "train_seconds": _median(mine, "train_seconds"),
-                "filled_batches": int(sum(f["filled"].sum() for f in mine)),
-                "batches": int(sum(f["filled"].size for f in mine)),
-            }
-        )
-    total = sum(
-        float(f["train_seconds"].sum() + f["select_seconds"].sum()) for f in found
-    )
+        pairs = zip(units, found, strict=True)
+        mine = records.joined([f for u, f in pairs if u[1:3] == (method, kernel)])
+        costs.append({
+            "method": method,
+            "kernel": kernel,
+            "select_seconds": round(float(np.median(mine["select_seconds"])), 4),
+            "train_seconds": round(float(np.median(mine["train_seconds"])), 4),
+            "filled_batches": int(mine["filled"].sum()),
+            "batches": mine["filled"].size,
+        })  # fmt: skip
+    seconds = ("train_seconds", "select_seconds")
+    total = sum(float(f[name].sum()) for f in found for name in seconds)
     return {
         "experiment": "fig4",
         "command": f"fimlib run fig4 --protocol {plan.protocol.name}",
         "protocol": plan.protocol.numbers(),
-        "data": list(plan.data),
-        "methods": list(plan.methods),
-        "splits": list(plan.splits),
+        **plan.holds(),
         "sets": data,
         "costs": costs,
         "core_seconds": round(total, 1),
         **records.environment(plan.protocol.threads),
     }
-
-
-def _median(found, name):
-    return round(float(np.median(np.concatenate([f[name] for f in found]))), 4)

@@ -5,15 +5,17 @@ methods share it, so what is averaged over splits is a difference within a split
 its error is that of paired differences.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 from scipy.stats import t as student
 
 from fimlib.figures.agreement import spearman
 from fimlib.figures.fig4 import sets
-from fimlib.figures.records import Record, RecordError
+from fimlib.figures.records import Arrays, Record, RecordError, Run, Table
 
 NAMES = {
     "bald": "BALD",
@@ -36,21 +38,25 @@ class Estimate(NamedTuple):
     freedom: float
 
     @property
-    def margin(self):
+    def margin(self) -> float:
         """Half the width of the 95 % interval, by Student's t."""
         return float(student.ppf(0.975, self.freedom) * self.error)
 
     @property
-    def clear(self):
+    def clear(self) -> bool:
         """Whether the interval leaves out 0."""
         return abs(self.mean) > self.margin
 
-    def __str__(self):
+    def __str__(self) -> str:
         """As "0.142 ± 0.012": the 95 % interval."""
         return f"{self.mean + 0.0:.3f} ± {self.margin:.3f}"
 
 
-def estimate(values):
+Estimates = tuple[Estimate, Estimate]  # white box, black box
+Arms = tuple[np.ndarray, np.ndarray]  # likewise, or labels and what was measured there
+
+
+def estimate(values: ArrayLike) -> Estimate:
     """Mean of values (S,) of S >= 2 splits, an `Estimate`.
 
     Raises ValueError for a single split, of which no error is known.
@@ -62,7 +68,7 @@ def estimate(values):
     return Estimate(float(values.mean()), float(error), len(values) - 1.0)
 
 
-def mean_of(estimates):
+def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     """The mean of independent estimates; degrees of freedom by Satterthwaite's rule."""
     variances = np.array([one.error**2 for one in estimates])
     freedom = np.array([one.freedom for one in estimates])
@@ -74,7 +80,7 @@ def mean_of(estimates):
     )
 
 
-def scores(record, form="avg", column="log_rmse"):
+def scores(record: Record, form: str = "avg") -> dict[tuple[str, ...], np.ndarray]:
     """Log RMSE (S,) of each (data, method, kernel), splits in ascending order.
 
     "avg": the mean over the steps after a first batch, as in the published caption;
@@ -82,20 +88,13 @@ def scores(record, form="avg", column="log_rmse"):
     """
     if form not in FORMS:
         raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}")
-    first = 1 if form == "avg" else record["step"].max()
-    kept = record["step"] >= first
-    keys = list(
-        zip(
-            *(record[name][kept].tolist() for name in ("data", "method", "kernel")),
-            strict=True,
-        )
-    )
-    splits, values = record["split"][kept], record[column][kept]
-    found = {}
-    for key, split, value in zip(keys, splits.tolist(), values.tolist(), strict=True):
-        found.setdefault(key, {}).setdefault(split, []).append(value)
-    counts = {tuple(sorted(of)) for of in found.values()}
-    if len(counts) > 1:
+    kept = record["step"] >= (1 if form == "avg" else record["step"].max())
+    columns = ("data", "method", "kernel", "split", "log_rmse")
+    rows = zip(*(record[name][kept].tolist() for name in columns), strict=True)
+    found: dict[tuple[str, ...], dict[int, list[float]]] = {}
+    for *key, split, value in rows:
+        found.setdefault(tuple(key), {}).setdefault(split, []).append(value)
+    if len({tuple(sorted(of)) for of in found.values()}) > 1:
         raise RecordError(f"{record.name!r} has not the same splits for all methods")
     return {
         key: np.array([np.mean(of[split]) for split in sorted(of)])
@@ -103,71 +102,71 @@ def scores(record, form="avg", column="log_rmse"):
     }
 
 
-def data_sets(record):
+def data_sets(record: Record) -> list[str]:
     """The names of the data sets, in the record's order."""
     return list(dict.fromkeys(record["data"].tolist()))
 
 
-def methods(record):
+def methods(record: Record) -> list[str]:
     """The methods but for uniform draws, in the record's order."""
     found = dict.fromkeys(record["method"].tolist())
     return [name for name in found if name != "uniform"]
 
 
-def curve(record, data, method, kernel, column="log_rmse"):
+def curve(record: Record, data: str, method: str, kernel: str) -> Arms:
     """(labels, log RMSE) of a learning curve: the mean over splits, step by step."""
     mine = record.where("data", data).where("method", method).where("kernel", kernel)
     labels = np.unique(mine["labels"])
-    return labels, np.array([mine.where("labels", n)[column].mean() for n in labels])
+    return labels, np.array(
+        [mine.where("labels", n)["log_rmse"].mean() for n in labels]
+    )
 
 
-def improvements(record, form="avg", column="log_rmse"):
+def improvements(record: Record, form: str = "avg") -> dict[tuple[str, str], Arms]:
     """Log RMSE of uniform draws less that of a method, split by split.
 
     (data, method) to a pair of arrays (S,): white box, black box. Above 0 the method is
     better, by the factor exp(-improvement) in RMSE (T40).
     """
-    found = scores(record, form, column)
+    found = scores(record, form)
+
+    def improvement(data: str, method: str, kernel: str) -> np.ndarray:
+        return found[data, "uniform", "none"] - found[data, method, kernel]
+
     return {
-        (data, method): tuple(
-            found[data, "uniform", "none"] - found[data, method, kernel]
-            for kernel in ("white-box", "black-box")
-        )
-        for data in data_sets(record)
-        for method in methods(record)
+        (d, m): (improvement(d, m, "white-box"), improvement(d, m, "black-box"))
+        for d in data_sets(record)
+        for m in methods(record)
     }
 
 
-def dots(record, method, form="avg", column="log_rmse"):
+def dots(record: Record, method: str, form: str = "avg") -> dict[str, Estimates]:
     """A panel's dots: data set to (white, black), each an `Estimate`."""
-    found = improvements(record, form, column)
-    return {
-        data: tuple(map(estimate, found[data, method])) for data in data_sets(record)
-    }
+    found = improvements(record, form)
+    pairs = {data: found[data, method] for data in data_sets(record)}
+    return {data: (estimate(w), estimate(b)) for data, (w, b) in pairs.items()}
 
 
-def star(record, method, form="avg", column="log_rmse"):
+def star(record: Record, method: str, form: str = "avg") -> Estimates:
     """A panel's star, (white, black): the mean over the data sets.
 
     Its error is that of the splits alone: these sets are what the mean is of.
     """
-    found = dots(record, method, form, column).values()
-    return tuple(mean_of(list(axis)) for axis in zip(*found, strict=True))
+    white, black = zip(*dots(record, method, form).values(), strict=True)
+    return mean_of(white), mean_of(black)
 
 
-def gaps(record, method, form="avg", column="log_rmse"):
+def gaps(record: Record, method: str) -> dict[str, Estimate]:
     """Black box less white box, data set to `Estimate`: the height above the diagonal.
 
     Uniform draws cancel, so its error is smaller than those of the two improvements.
     """
-    found = improvements(record, form, column)
-    return {
-        data: estimate(found[data, method][1] - found[data, method][0])
-        for data in data_sets(record)
-    }
+    found = improvements(record)
+    pairs = {data: found[data, method] for data in data_sets(record)}
+    return {data: estimate(black - white) for data, (white, black) in pairs.items()}
 
 
-def star_table(record, form="avg", column="log_rmse"):
+def star_table(record: Record) -> Table:
     """A row a method: both improvements, their difference, and who wins where.
 
     "black ahead" counts the data sets on which the black box is better, "clearly" and
@@ -176,8 +175,8 @@ def star_table(record, form="avg", column="log_rmse"):
     """
     rows = []
     for method in methods(record):
-        white, black = star(record, method, form, column)
-        found = list(gaps(record, method, form, column).values())
+        white, black = star(record, method)
+        found = list(gaps(record, method).values())
         rows.append({
             "method": NAMES[method],
             "white box": white,
@@ -191,13 +190,9 @@ def star_table(record, form="avg", column="log_rmse"):
     return {key: [row[key] for row in rows] for key in rows[0]}
 
 
-def win_counts(record, form="avg", column="log_rmse"):
+def win_counts(record: Record) -> dict[str, float]:
     """Over all dots: how many there are, above the diagonal, and clearly off it."""
-    found = [
-        gap
-        for method in methods(record)
-        for gap in gaps(record, method, form, column).values()
-    ]
+    found = [gap for m in methods(record) for gap in gaps(record, m).values()]
     return {
         "dots": len(found),
         "black ahead": sum(gap.mean > 0 for gap in found),
@@ -207,21 +202,21 @@ def win_counts(record, form="avg", column="log_rmse"):
     }
 
 
-def largest_share(record, method, form="avg"):
+def largest_share(record: Record, method: str) -> tuple[str, float]:
     """The data set that moves a white-box star the most, and its share of the star."""
-    found = {d: white.mean for d, (white, _) in dots(record, method, form).items()}
-    name = max(found, key=found.get)
+    found = {d: white.mean for d, (white, _) in dots(record, method).items()}
+    name = max(found, key=lambda data: found[data])
     return name, found[name] / sum(found.values())
 
 
-def without(record, name):
+def without(record: Record, name: str) -> Record:
     """The record without one data set."""
     keep = record["data"] != name
     rows = {column: values[keep] for column, values in record.columns.items()}
     return Record(record.name, rows, record.run)
 
 
-def filled_share(run):
+def filled_share(run: Run) -> dict[tuple[str, str], float]:
     """(method, kernel) to the share of batches whose method had nothing left to choose.
 
     What is missing is then the first of the pool, whose order is random.
@@ -232,15 +227,14 @@ def filled_share(run):
     }
 
 
-def published_improvements(published, kernel="best"):
+def published_improvements(published: Arrays, kernel: str = "best") -> dict[str, float]:
     """Published white-box stars: method to improvement over uniform draws.
 
     published: columns method and, for each choice of kernels, log RMSE ("literature",
     "best"), uniform draws among the methods.
     """
-    found = dict(
-        zip(published["method"].tolist(), published[kernel].tolist(), strict=True)
-    )
+    values = published[kernel].tolist()
+    found = dict(zip(published["method"].tolist(), values, strict=True))
     uniform = found.pop("uniform")
     return {method: uniform - value for method, value in found.items()}
 
@@ -253,31 +247,31 @@ class Order(NamedTuple):
     high: float
 
 
-def order(record, published, kernel="white-box", form="avg", column="log_rmse"):
+def order(
+    record: Record, published: Arrays, kernel: str = "white-box", form: str = "avg"
+) -> Order:
     """Spearman's correlation of our methods' stars with the published ones, an `Order`.
 
     Resampled are the data sets, with replacement: few, so the range is rough.
     """
-    names = methods(record)
+    names, sets_ = methods(record), data_sets(record)
     theirs = [published_improvements(published)[name] for name in names]
-    found = improvements(record, form, column)
+    found = improvements(record, form)
     side = ("white-box", "black-box").index(kernel)
-    ours = np.array([
-        [found[data, name][side].mean() for name in names] for data in data_sets(record)
-    ])  # fmt: skip
+    ours = np.array([[found[d, name][side].mean() for name in names] for d in sets_])
     draw = np.random.default_rng(0)
     picked = draw.integers(len(ours), size=(_RESAMPLES, len(ours)))
     resampled = rankdata(ours[picked].mean(1), axis=1)
-    found = np.corrcoef(rankdata(theirs), resampled)[0, 1:]
-    low, high = np.quantile(found, (0.025, 0.975))
+    among = np.corrcoef(rankdata(theirs), resampled)[0, 1:]
+    low, high = np.quantile(among, (0.025, 0.975))
     return Order(spearman(theirs, ours.mean(0)), float(low), float(high))
 
 
-def order_table(record, published, form="avg"):
+def order_table(record: Record, published: Arrays) -> Table:
     """The stars beside the published white-box ones, best published method first."""
     theirs = published_improvements(published)
     shown = sorted(methods(record), key=lambda name: -theirs[name])
-    stars = [star(record, name, form) for name in shown]
+    stars = [star(record, name) for name in shown]
     return {
         "method": [NAMES[name] for name in shown],
         "published, white box": [theirs[name] for name in shown],
@@ -286,7 +280,7 @@ def order_table(record, published, form="avg"):
     }
 
 
-def pool_size(rows, protocol):
+def pool_size(rows: int, protocol: dict[str, Any]) -> int:
     """How many examples a split's pool holds at first; ``protocol`` is the run's."""
     test = sets.published_test_size(rows)
     test = min(test, protocol["test"] or test)
@@ -294,55 +288,43 @@ def pool_size(rows, protocol):
     return min(left, protocol["pool"] or left)
 
 
-def overlap_table(record, batches):
+def overlap_table(record: Record, batches: Arrays) -> Table:
     """Share of a first batch that both kernels choose, from the same labelled set.
 
     batches: "data/method/kernel/split" to indices (steps, K). A row a method: the mean
     over data sets and splits, the lowest and highest set, and what two random batches
     would share.
     """
-    sizes = {s["name"]: s["rows"] for s in record.run["sets"]}
-    batch, splits = record.run["protocol"]["batch"], record.run["splits"]
-    chance = np.mean([
-        batch / pool_size(sizes[data], record.run["protocol"])
-        for data in data_sets(record)
-    ])  # fmt: skip
-    found = {"method": [], "both choose": [], "least": [], "most": [], "chance": []}
+    protocol, splits = record.run["protocol"], record.run["splits"]
+    batch, names = protocol["batch"], data_sets(record)
+    rows = {s["name"]: s["rows"] for s in record.run["sets"]}
+    chance = np.mean([batch / pool_size(rows[data], protocol) for data in names])
+
+    def share(data: str, method: str, split: int) -> float:
+        white, black = (
+            batches[f"{data}/{method}/{kernel}/{split}"][0]
+            for kernel in ("white-box", "black-box")
+        )
+        return len(np.intersect1d(white, black)) / batch
+
+    found: Table = {"method": [], "both choose": [], "least": [], "most": []}
     for method in methods(record):
-        shares = [
-            np.mean([
-                len(np.intersect1d(*(
-                    batches[f"{data}/{method}/{kernel}/{split}"][0]
-                    for kernel in ("white-box", "black-box")
-                ))) / batch
-                for split in splits
-            ])
-            for data in data_sets(record)
-        ]  # fmt: skip
+        shares = [np.mean([share(d, method, split) for split in splits]) for d in names]
         found["method"].append(NAMES[method])
         found["both choose"].append(float(np.mean(shares)))
         found["least"].append(float(np.min(shares)))
         found["most"].append(float(np.max(shares)))
-        found["chance"].append(float(chance))
-    return found
+    return found | {"chance": [float(chance)] * len(found["method"])}
 
 
-def cost_table(run):
+def cost_table(run: Run) -> Table:
     """Median seconds of one core: to train, and to choose one batch, by kernel."""
     costs = {(cost["method"], cost["kernel"]): cost for cost in run["costs"]}
-    found = {"method": ["uniform"]}
-    columns = {
-        "train": "train_seconds",
-        "choose": "select_seconds",
-    }
     names = [name for name in run["methods"] if name != "uniform"]
-    found["method"] += [NAMES[name] for name in names]
+    found: Table = {"method": ["uniform", *(NAMES[name] for name in names)]}
     for kernel in ("white-box", "black-box"):
-        word = kernel.replace("-", " ")
-        for label, column in columns.items():
-            first = costs["uniform", "none"][column]
-            found[f"{label}, {word}"] = [
-                first if kernel == "white-box" else None,
-                *(costs[name, kernel][column] for name in names),
-            ]
+        for label, column in (("train", "train_seconds"), ("choose", "select_seconds")):
+            first = costs["uniform", "none"][column] if kernel == "white-box" else None
+            own = [costs[name, kernel][column] for name in names]
+            found[f"{label}, {kernel.replace('-', ' ')}"] = [first, *own]
     return found

@@ -1,35 +1,64 @@
 """Units of Figure 4: one data set, method, kernel and split."""
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Generator, Tensor
 
 from fimlib.figures.fig4 import choose, mlp, sets
+from fimlib.figures.fig4.protocol import Protocol
+from fimlib.figures.records import Arrays
 from fimlib.figures.units import fixed_threads, stream
+from fimlib.selection.result import Selection
+
+Chooser = tuple[choose.Features, Generator]
 
 
 class State:
     """One split of a data set: inputs, targets, and who is labelled so far."""
 
-    def __init__(self, data, split, protocol):
-        self.data, self.split = data.name, split
+    def __init__(
+        self, data: sets.RegressionSet, split: int, protocol: Protocol
+    ) -> None:
+        self.data, self.split, self.protocol = data.name, split, protocol
         parts = _parts(len(data.targets), split, protocol)
         self.inputs = torch.from_numpy(sets.scaled(data.inputs, parts))
         self.targets = torch.from_numpy(data.targets).float()
-        self.parts = {
-            name: torch.from_numpy(getattr(parts, name))
-            for name in ("train", "validation", "pool", "test")
-        }
+        names = ("train", "validation", "pool", "test")
+        self.parts = {name: torch.from_numpy(getattr(parts, name)) for name in names}
 
-    def pairs(self, name):
+    def pairs(self, name: str) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of a part."""
         rows = self.parts[name]
         return self.inputs[rows], self.targets[rows]
 
-    def stream(self, purpose, index):
+    def stream(self, purpose: str, index: int) -> Generator:
+        """A generator of this split, for one purpose."""
         return stream(self.split, f"fig4/{self.data}/{purpose}", index)
 
-    def label(self, indices):
+    def features(
+        self, stack: mlp.Stack, method: str, kernel: str, step: int
+    ) -> Chooser:
+        """What a method chooses the next batch by, and its generator afterwards."""
+        generator, own = self.stream(f"{method}/{kernel}", step), self.protocol
+        inputs, targets = self.pairs("train")
+        found = choose.features(
+            method, kernel, stack, self.pairs("pool")[0], inputs, generator,
+            own.width, own.noise, targets,
+        )  # fmt: skip
+        return found, generator
+
+    def chosen(
+        self, stack: mlp.Stack, method: str, kernel: str, step: int
+    ) -> Selection:
+        """The next batch, as places in the pool."""
+        (pool, train), generator = self.features(stack, method, kernel, step)
+        size, noise = self.protocol.batch, self.protocol.noise
+        return choose.choose(method, pool, train, size, generator, noise)
+
+    def label(self, indices: Tensor) -> Tensor:
         """Move examples from the pool to the training set; their place in the data."""
         pool = self.parts["pool"]
         chosen = pool[indices]
@@ -40,7 +69,7 @@ class State:
         return chosen
 
 
-def _parts(rows, split, protocol):
+def _parts(rows: int, split: int, protocol: Protocol) -> sets.Split:
     """The split; sizes of pool and test are upper bounds."""
     test = sets.published_test_size(rows)
     test = min(test, protocol.test or test)
@@ -49,7 +78,10 @@ def _parts(rows, split, protocol):
     return sets.split(rows, split, protocol.initial, protocol.validation, pool, test)
 
 
-def run_units(name, digest, method, kernel, splits, protocol):
+def run_units(
+    name: str, digest: str, method: str, kernel: str, splits: Sequence[int],
+    protocol: Protocol,
+) -> dict[int, Arrays]:  # fmt: skip
     """The units of several splits in step, split to arrays; each is as if alone.
 
     Raises ValueError where the data found here are not those of ``digest``.
@@ -63,19 +95,20 @@ def run_units(name, digest, method, kernel, splits, protocol):
     with fixed_threads(protocol.threads):
         for step in range(protocol.steps + 1):
             start = time.perf_counter()
-            stack = _trained(states, members, step, protocol)
+            stack = _trained(states, members, step)
             seconds = (time.perf_counter() - start) / len(states)
             for i, (state, log) in enumerate(zip(states, logs, strict=True)):
                 part = stack[i * members : (i + 1) * members]
-                log.errors(step, part, *state.pairs("test"), seconds)
+                log.errors(step, part, state.pairs("test"), seconds)
                 if step < protocol.steps:
-                    log.batch(
-                        step, *_acquired(state, part, method, kernel, step, protocol)
-                    )
+                    start = time.perf_counter()
+                    chosen = state.chosen(part, method, kernel, step)
+                    spent = time.perf_counter() - start
+                    log.batch(step, state.label(chosen.indices), spent, chosen)
     return {split: log.arrays for split, log in zip(splits, logs, strict=True)}
 
 
-def _trained(states, members, step, protocol):
+def _trained(states: Sequence[State], members: int, step: int) -> mlp.Stack:
     """A member's weights and batches depend on split and step, not on the method."""
     generators = [
         state.stream("network", 1000 * step + member)
@@ -83,35 +116,16 @@ def _trained(states, members, step, protocol):
         for member in range(members)
     ]
     stacked = [
-        [
-            torch.stack(part)
-            for part in zip(*(s.pairs(name) for s in states), strict=True)
-        ]
-        for name in ("train", "validation")
+        [torch.stack(part) for part in zip(*(s.pairs(n) for s in states), strict=True)]
+        for n in ("train", "validation")
     ]
-    return mlp.fit(*stacked, generators, protocol.training())
-
-
-def _acquired(state, stack, method, kernel, step, protocol):
-    """Choose a batch and label it: (places in the data, seconds, was it filled up)."""
-    start = time.perf_counter()
-    generator = state.stream(f"{method}/{kernel}", step)
-    inputs, targets = state.pairs("train")
-    found = choose.features(
-        method, kernel, stack, state.pairs("pool")[0], inputs, generator,
-        protocol.width, protocol.noise, targets,
-    )  # fmt: skip
-    chosen = choose.choose(
-        method, found.pool, found.train, protocol.batch, generator, protocol.noise
-    )
-    seconds = time.perf_counter() - start
-    return state.label(chosen.indices), seconds, bool(chosen.notes)
+    return mlp.fit(*stacked, generators, states[0].protocol.training())
 
 
 class Log:
     """The arrays of a unit while it grows."""
 
-    def __init__(self, protocol):
+    def __init__(self, protocol: Protocol) -> None:
         steps, batch = protocol.steps, protocol.batch
         self.arrays = {
             "log_rmse": np.zeros(steps + 1),
@@ -122,17 +136,21 @@ class Log:
             "select_seconds": np.zeros(steps),
         }
 
-    def errors(self, step, stack, inputs, targets, seconds):
+    def errors(
+        self, step: int, stack: mlp.Stack, pair: mlp.Pair, seconds: float
+    ) -> None:
         """Log RMSE over members and points (as published), and of the members' mean."""
-        found = stack.predict(inputs).double()
-        error = found - targets
+        error = stack.predict(pair[0]).double() - pair[1]
         each = error.square().mean().sqrt().log()
         mean = error.mean(0).square().mean().sqrt().log()
         self.arrays["log_rmse"][step] = float(each)
         self.arrays["log_rmse_mean"][step] = float(mean)
         self.arrays["train_seconds"][step] = seconds
 
-    def batch(self, step, places, seconds, filled):
+    def batch(
+        self, step: int, places: Tensor, seconds: float, found: Selection
+    ) -> None:
+        """Places in the data; a batch with notes was filled up."""
         self.arrays["indices"][step] = places.numpy()
-        self.arrays["filled"][step] = filled
+        self.arrays["filled"][step] = bool(found.notes)
         self.arrays["select_seconds"][step] = seconds

@@ -1,10 +1,12 @@
 """The book's figures, drawn from records: the same bytes for the same record."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from fimlib.figures import ranking, records
 from fimlib.figures.plots import fig4, fig23
-from fimlib.figures.plots.style import drawing
+from fimlib.figures.plots.style import Drawing, drawing
+from fimlib.figures.records import Record
 
 DATA_SETS = {"mnist": "MNIST", "embedded": "the embedded 5,000 digits"}
 PROTOCOLS = ("full", "reduced", "demo")  # of Figure 4's sweep
@@ -14,7 +16,9 @@ class FigureError(ValueError):
     """A figure is unknown, or the records to draw it from are missing."""
 
 
-def figure(name, out=None, data=None):
+def figure(
+    name: str, out: str | Path | None = None, data: str | Path | None = None
+) -> list[Path]:
     """Draw figure ``name`` from every record there is; paths of the files written.
 
     "all" is every figure. out is the folder of the files (figures), data that of the
@@ -34,12 +38,12 @@ def figure(name, out=None, data=None):
     return written
 
 
-def names():
+def names() -> list[str]:
     """Every figure that is drawn from records."""
     return [*fig23.FIGURES, *fig4.FIGURES]
 
 
-def _files(name, folder):
+def _files(name: str, folder: Path) -> dict[str, Path]:
     """Stem of the files to write, and the record that each is drawn from."""
     _, study = _drawer(name)
     if _of_figure_4(name):
@@ -50,7 +54,7 @@ def _files(name, folder):
     return {f"{stem}-{key}": _record_path(key, study, folder) for key in DATA_SETS}
 
 
-def _missing(name, folder):
+def _missing(name: str, folder: Path) -> str:
     _, study = _drawer(name)
     if _of_figure_4(name):
         sample, run = f"fig4-{study or '*'}.csv", "fig4-studies" if study else "fig4"
@@ -63,7 +67,7 @@ def _missing(name, folder):
     )
 
 
-def draw(name, *found):
+def draw(name: str, *found: Record) -> Drawing:
     """The ``Drawing`` of figure ``name`` from records of one run.
 
     Several records hold different seeds of the run. RecordError, which names the
@@ -74,7 +78,7 @@ def draw(name, *found):
     return drawing(lambda canvas: drawer(canvas, record))
 
 
-def _drawer(name):
+def _drawer(name: str) -> tuple[Callable[..., None], str]:
     """The function that draws, and the study whose record it draws from."""
     figures = {**fig23.FIGURES, **fig4.FIGURES}
     if str(name) not in figures:
@@ -82,10 +86,10 @@ def _drawer(name):
     return figures[str(name)]
 
 
-def _of_figure_4(name):
+def _of_figure_4(name: str) -> bool:
     return str(name) in fig4.FIGURES
 
 
-def _record_path(key, study, folder):
+def _record_path(key: str, study: str, folder: Path) -> Path:
     name = f"fig23-{key}-{study}.csv" if study else f"fig23-{key}.csv"
     return folder / name

@@ -1,8 +1,12 @@
 """What Figures 2 and 3 look like: as published (one seed), and over all seeds."""
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from fimlib.figures import ranking, tables
 from fimlib.figures.agreement import gaussian_reference, spearman, spearman_within_top
@@ -15,9 +19,14 @@ from fimlib.figures.plots.style import (
     line,
     running_median,
     six_digits,
-)
+    write,
+)  # fmt: skip
+from fimlib.figures.records import Record
 
+_COLORS = (BLUE, ORANGE, GREEN, PURPLE, GREY) * 20  # of seeds
 _CEILING = np.log(10)
+_SORTED = "pool digits, sorted by {}, highest first"
+_NO_MORE = "log 10: no label can tell more"
 _DASHES = (0, (4, 3))
 _FIGURE_2 = (
     ("eig_trace", "EIG trace", ORANGE),
@@ -32,10 +41,8 @@ _FIGURE_3 = (
 )
 
 
-def figure_2(canvas, record):
+def figure_2(canvas: Figure, record: Record) -> None:
     """The published Figure 2: the first seed's scores, sorted by their mean rank."""
-    from matplotlib.patheffects import withStroke
-
     axes, record = canvas.add_subplot(), ranking.by_seed(record)[0]
     order = np.argsort(-ranking.average_ig_rank(record), kind="stable")
     places = ((0.33, 12.0), (0.06, 3.2), (0.06, 0.16))  # x, and times the median
@@ -48,17 +55,20 @@ def figure_2(canvas, record):
         )  # fmt: skip
     low = six_digits(running_median(record["eig_log_det"][order]))
     x = int(0.88 * len(order))
-    axes.text(
-        x, low[x] / 300, "trace and log det\nare one curve",
-        color=GREEN, ha="right", va="center",
-    )  # fmt: skip
-    _ceiling(axes, len(order))
+    text = "trace and log det\nare one curve"
+    write(axes, x, low[x] / 300, text, GREEN, "right", "center")
+    _figure_2_axes(axes, len(order))
+
+
+def _figure_2_axes(axes: Axes, count: int) -> None:
+    write(axes, count, _CEILING * 1.25, _NO_MORE, GREY, "right")
+    axes.axhline(_CEILING, color=GREY, linewidth=1.0, linestyle=_DASHES)
     axes.set_yscale("log")
     axes.set_ylabel("score (nats)")
-    _pool_axis(axes, len(order), "average rank of the three scores")
+    _pool_axis(axes, count, "average rank of the three scores")
 
 
-def figure_2_seeds(canvas, record):
+def figure_2_seeds(canvas: Figure, record: Record) -> None:
     """Figure 2 over seeds: median and range of each seed's running median."""
     axes, seeds = canvas.add_subplot(), ranking.by_seed(record)
     shown = (*_FIGURE_2, ("predictive_entropy", "predictive entropy", PURPLE))
@@ -75,16 +85,11 @@ def figure_2_seeds(canvas, record):
         middle = _band(axes, np.arange(len(orders[0])), np.array(curves), color)
         share, factor = places[column]
         x = int(share * len(middle))
-        axes.text(
-            x, middle[x] * factor, label, color=color, ha="left", va="center",
-        )  # fmt: skip
-    _ceiling(axes, len(orders[0]))
-    axes.set_yscale("log")
-    axes.set_ylabel("score (nats)")
-    _pool_axis(axes, len(orders[0]), "average rank of the three scores")
+        write(axes, x, middle[x] * factor, label, color, va="center")
+    _figure_2_axes(axes, len(orders[0]))
 
 
-def figure_2_calibrated(canvas, record):
+def figure_2_calibrated(canvas: Figure, record: Record) -> None:
     """Scores in nats against BALD in nats: on the diagonal they would agree."""
     axes = canvas.add_subplot()
     edges = np.quantile(record["bald"], np.linspace(0, 1, 26))
@@ -98,23 +103,16 @@ def figure_2_calibrated(canvas, record):
             np.quantile(record[column][inside == k], (0.25, 0.5, 0.75))
             for k in range(25)
         ])  # fmt: skip
-        axes.fill_between(
-            six_digits(x), six_digits(levels[:, 0]), six_digits(levels[:, 2]),
-            color=color, alpha=0.2, linewidth=0,
-        )  # fmt: skip
-        axes.plot(six_digits(x), six_digits(levels[:, 1]), color=color, linewidth=1.8)
-        axes.text(
-            x[at] * (1.12 if at < 0 else 1), levels[at, 1] * up, label, color=color,
-            va="center", ha="left" if at < 0 else "right",
-        )  # fmt: skip
+        low, middle, high = map(six_digits, levels.T)
+        axes.fill_between(six_digits(x), low, high, color=color, alpha=0.2, linewidth=0)
+        axes.plot(six_digits(x), middle, color=color, linewidth=1.8)
+        place = x[at] * (1.12 if at < 0 else 1), levels[at, 1] * up
+        write(axes, *place, label, color, "left" if at < 0 else "right", "center")
     ends = np.array([x[0], _CEILING])
     axes.plot(ends, ends, color=GREY, linewidth=1.0)
-    axes.text(x[-5], x[-5] / 2.5, "as many nats\nas BALD", color=GREY, va="top")
+    write(axes, x[-5], x[-5] / 2.5, "as many nats\nas BALD", GREY, va="top")
     axes.axhline(_CEILING, color=GREY, linewidth=1.0, linestyle=_DASHES)
-    axes.text(
-        x[0], _CEILING * 1.25, "log 10: no label can tell more",
-        color=GREY, va="bottom",
-    )  # fmt: skip
+    write(axes, x[0], _CEILING * 1.25, _NO_MORE, GREY)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(x[0] * 0.9, x[-1] * 3.2)
@@ -123,7 +121,7 @@ def figure_2_calibrated(canvas, record):
     axes.grid()
 
 
-def figure_3(canvas, record):
+def figure_3(canvas: Figure, record: Record) -> None:
     """The published Figure 3: four scores, scaled to [0, 1] and stacked."""
     axes, record = canvas.add_subplot(), ranking.by_seed(record)[0]
     order = np.argsort(-ranking.average_pig_rank(record), kind="stable")
@@ -136,16 +134,14 @@ def figure_3(canvas, record):
             -0.01, 0.45 - 1.15 * shift, label, color=color, ha="right", va="center",
             transform=axes.get_yaxis_transform(),
         )  # fmt: skip
-    axes.text(
-        len(order), 1.05, "each scaled to [0, 1], proxies negated",
-        color=GREY, ha="right", va="top",
-    )  # fmt: skip
+    text = "each scaled to [0, 1], proxies negated"
+    write(axes, len(order), 1.05, text, GREY, "right", "top")
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     _pool_axis(axes, len(order), "average rank of EPIG and its approximations")
 
 
-def figure_3_panels(canvas, record):
+def figure_3_panels(canvas: Figure, record: Record) -> None:
     """The repository's third figure: the same four scores in their own units."""
     record = ranking.by_seed(record)[0]
     order = np.argsort(-ranking.average_pig_rank(record), kind="stable")
@@ -158,14 +154,11 @@ def figure_3_panels(canvas, record):
         axes.set_title(title, color=color, fontsize=9, loc="left")
         axes.set_xlim(0, len(order))
         axes.grid(axis="x")
-    canvas.supxlabel(
-        "pool digits, sorted by average rank of EPIG and its approximations, "
-        "highest first",
-        fontsize=9,
-    )
+    by = "average rank of EPIG and its approximations"
+    canvas.supxlabel(_SORTED.format(by), fontsize=9)
 
 
-def figure_3_ranks(canvas, record):
+def figure_3_ranks(canvas: Figure, record: Record) -> None:
     """Rank by rank, over all seeds: where EPIG's first digits stand in other scores."""
     seeds = ranking.by_seed(record)
     shown = (
@@ -186,10 +179,9 @@ def figure_3_ranks(canvas, record):
             np.quantile(other[(own >= a) & (own < b)], (0.1, 0.5, 0.9))
             for a, b in itertools.pairwise(edges)
         ])  # fmt: skip
-        axes.fill_between(
-            middles, levels[:, 0], levels[:, 2], color=color, alpha=0.2, linewidth=0
-        )
-        axes.plot(middles, levels[:, 1], color=color, linewidth=1.8)
+        low, middle, high = levels.T
+        axes.fill_between(middles, low, high, color=color, alpha=0.2, linewidth=0)
+        axes.plot(middles, middle, color=color, linewidth=1.8)
         axes.plot((1, size), (1, size), color=GREY, linewidth=0.8, linestyle=_DASHES)
         axes.set_title(ranking.NAMES[column], color=color, fontsize=9, loc="left")
         axes.set_xscale("log")
@@ -201,14 +193,14 @@ def figure_3_ranks(canvas, record):
     canvas.supylabel("place in this score's order", fontsize=9)
 
 
-def _places(values):
+def _places(values: np.ndarray) -> np.ndarray:
     """Place of each value, the highest first: 1 to M."""
     places = np.empty(len(values))
     places[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
     return places
 
 
-def figure_top(canvas, record):
+def figure_top(canvas: Figure, record: Record) -> None:
     """Rank correlation within the top of BALD and of EPIG, by how far down it goes."""
     panels = canvas.subplots(1, 2, sharey=True)
     log_det_and_trace = {
@@ -218,12 +210,8 @@ def figure_top(canvas, record):
     size = len(ranking.by_seed(record)[0])
     counts = np.unique(np.geomspace(min(30, size), size, 12).round().astype(int))
     for axes, (score, names) in zip(panels, log_det_and_trace.items(), strict=True):
-        shown = zip(
-            (*names, "predictive_entropy", "trace_fisher"),
-            (GREEN, ORANGE, PURPLE, GREY),
-            strict=True,
-        )
-        for name, color in shown:
+        shown = (*names, "predictive_entropy", "trace_fisher")
+        for name, color in zip(shown, (GREEN, ORANGE, PURPLE, GREY), strict=True):
             curves = np.transpose([
                 tables.over_seeds(record, score, name, spearman_within_top, count)
                 for count in counts
@@ -233,10 +221,7 @@ def figure_top(canvas, record):
             if name in names:
                 pool = tables.over_seeds(record, score, name, spearman).mean()
                 bound = [gaussian_reference(pool, count / size) for count in counts]
-                axes.plot(
-                    counts, six_digits(bound), color=color, linewidth=1.0,
-                    linestyle=_DASHES,
-                )  # fmt: skip
+                axes.plot(counts, six_digits(bound), color=color, lw=1.0, ls=_DASHES)
         axes.set_xscale("log")
         axes.set_title(f"within the top of {ranking.NAMES[score]}", loc="left")
         axes.set_xlabel("digits of the top")
@@ -245,7 +230,7 @@ def figure_top(canvas, record):
     panels[0].set_ylabel("Spearman's correlation, mean and range of seeds")
 
 
-def figure_epochs(canvas, record):
+def figure_epochs(canvas: Figure, record: Record) -> None:
     """What stopping later changes: a seed a line, the stopped network a dot."""
     panels = canvas.subplots(1, 3, sharex=True)
     shown = (
@@ -254,9 +239,8 @@ def figure_epochs(canvas, record):
         ("spearman_log_det", "Spearman, BALD and log det", False),
     )
     for axes, (column, title, logarithmic) in zip(panels, shown, strict=True):
-        colors = (BLUE, ORANGE, GREEN, PURPLE, GREY)
-        for k, one in enumerate(ranking.by_seed(record)):
-            color, values = colors[k % len(colors)], six_digits(one[column])
+        for color, one in zip(_COLORS, ranking.by_seed(record), strict=False):
+            values = six_digits(one[column])
             axes.plot(one["epochs"], values, color=color, linewidth=1.2)
             stopped = one["stopped"] == 1
             axes.plot(one["epochs"][stopped], values[stopped], "o", color=color)
@@ -270,20 +254,19 @@ def figure_epochs(canvas, record):
     canvas.supxlabel("epochs of training", fontsize=9)
 
 
-def figure_bias(canvas, record):
+def figure_bias(canvas: Figure, record: Record) -> None:
     """Mean BALD and EPIG against 1/L, with lines a + b/L fitted from 100 samples on."""
     panels = canvas.subplots(1, 2)
     for axes, score in zip(panels, ("bald", "epig"), strict=True):
         intercept, slope = tables.bias_fit(record, score)
-        colors = (BLUE, ORANGE, GREEN, PURPLE, GREY)
-        for k, one in enumerate(ranking.by_seed(record)):
+        seeds = zip(ranking.by_seed(record), _COLORS, strict=False)
+        for k, (one, color) in enumerate(seeds):
             means = tables.mean_by(one, "samples", "mean", score=score)
-            x, color = 1 / np.array(list(means)), colors[k % len(colors)]
+            x = 1 / np.array(list(means))
             axes.plot(x, six_digits(list(means.values())), "o", color=color, ms=4)
             ends = np.array([0.0, x.max()])
-            axes.plot(
-                ends, six_digits(intercept[k] + slope[k] * ends), color=color, lw=1.0
-            )
+            fitted = six_digits(intercept[k] + slope[k] * ends)
+            axes.plot(ends, fitted, color=color, lw=1.0)
         axes.set_xlim(0, None)
         axes.set_ylim(0, None)
         ticks = (20, 50, 100, 1000)
@@ -293,29 +276,23 @@ def figure_bias(canvas, record):
     canvas.supxlabel("1 / dropout samples", fontsize=9)
 
 
-def _band(axes, x, curves, color, label=None, middle=np.median):
+def _band(
+    axes: Axes, x: np.ndarray, curves: np.ndarray, color: str,
+    label: str | None = None, middle: Callable[..., np.ndarray] = np.median,
+) -> np.ndarray:  # fmt: skip
     """Range over curves (S, K) and their middle; returns the middle."""
     some = np.unique([*range(0, len(x), 5 if len(x) > 100 else 1), len(x) - 1])
     low, high = six_digits(curves.min(0)), six_digits(curves.max(0))
     between = six_digits(middle(curves, axis=0))
-    axes.fill_between(
-        x[some], low[some], high[some], color=color, alpha=0.25, linewidth=0
-    )
+    ends = x[some], low[some], high[some]
+    axes.fill_between(*ends, color=color, alpha=0.25, linewidth=0)
     axes.plot(x[some], between[some], color=color, linewidth=1.6, label=label)
     return between
 
 
-def _ceiling(axes, right):
-    axes.axhline(_CEILING, color=GREY, linewidth=1.0, linestyle=_DASHES)
-    axes.text(
-        right, _CEILING * 1.25, "log 10: no label can tell more",
-        color=GREY, ha="right", va="bottom",
-    )  # fmt: skip
-
-
-def _pool_axis(axes, count, by):
+def _pool_axis(axes: Axes, count: int, by: str) -> None:
     axes.set_xlim(0, count)
-    axes.set_xlabel(f"pool digits, sorted by {by}, highest first")
+    axes.set_xlabel(_SORTED.format(by))
     axes.grid(axis="x")
 
 

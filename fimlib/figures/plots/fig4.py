@@ -1,9 +1,15 @@
 """What Figure 4 looks like: stars and dots, learning curves, and its studies."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from fimlib.figures.fig4 import study_tables, tables
 from fimlib.figures.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, six_digits
+from fimlib.figures.records import Record
 
 _GOLD, _SKY, _RED = "#8a6d00", "#3a8fc0", "#a5263a"
 _COLORS = (BLUE, ORANGE, GREEN, PURPLE, _GOLD, _SKY, _RED)
@@ -14,7 +20,7 @@ _SHADE = "#ececec"
 _LINEAR = 0.15  # beyond, the axes of Figure 4 are logarithmic
 
 
-def figure_4(canvas, record, form="avg"):
+def figure_4(canvas: Figure, record: Record, form: str = "avg") -> None:
     """The published Figure 4: a panel a method, a dot a data set, the star their mean.
 
     x: improvement of the white box over uniform draws, y: of the black box.
@@ -34,12 +40,12 @@ def figure_4(canvas, record, form="avg"):
     canvas.supylabel("black box: improvement", fontsize=9)
 
 
-def figure_4_last(canvas, record):
+def figure_4_last(canvas: Figure, record: Record) -> None:
     """The same at the last step, in place of the mean over steps."""
     figure_4(canvas, record, "last")
 
 
-def _limits(record, form):
+def _limits(record: Record, form: str) -> np.ndarray:
     """The same for both axes and all panels: what the dots and their bars need."""
     ends = [
         (one.mean - one.margin, one.mean + one.margin)
@@ -55,7 +61,9 @@ def _limits(record, form):
     return six_digits([low - pad, high + (3 if high > 2 * _LINEAR else 1) * pad])
 
 
-def _panel(axes, record, method, form, limits):
+def _panel(
+    axes: Axes, record: Record, method: str, form: str, limits: np.ndarray
+) -> None:
     low, high = limits
     ends = np.linspace(low, high, 200)  # a straight line on any pair of equal axes
     axes.fill_between(ends, ends, high, color=_SHADE, linewidth=0, zorder=0)
@@ -91,11 +99,11 @@ def _panel(axes, record, method, form, limits):
     axes.set_box_aspect(1)
 
 
-def _style_of_set(index):
+def _style_of_set(index: int) -> tuple[str, str]:
     return _COLORS[index % len(_COLORS)], _MARKS[index % len(_MARKS)]
 
 
-def _dots_key(axes, names):
+def _dots_key(axes: Axes, names: list[str]) -> None:
     """What the marks mean, in the panel that no method needs."""
     for k, name in enumerate(names):
         color, mark = _style_of_set(k)
@@ -105,7 +113,7 @@ def _dots_key(axes, names):
     axes.legend(loc="center", fontsize=7, frameon=False, borderaxespad=0)
 
 
-def figure_curves(canvas, record):
+def figure_curves(canvas: Figure, record: Record) -> None:
     """Log RMSE against labels: a row a data set, a column a kernel, a line a method."""
     names, shown = tables.data_sets(record), tables.methods(record)
     canvas.set_size_inches(6.8, 0.9 + 1.35 * len(names))
@@ -134,12 +142,14 @@ def figure_curves(canvas, record):
     canvas.supylabel("log RMSE on the test set, mean over splits", fontsize=9)
 
 
-def _curve(axes, record, key, label, **style):
+def _curve(
+    axes: Axes, record: Record, key: tuple[str, str, str], label: str, **style: Any
+) -> None:
     labels, means = tables.curve(record, *key)
     axes.plot(labels, six_digits(means), label=label, **style)
 
 
-def figure_rank(canvas, record):
+def figure_rank(canvas: Figure, record: Record) -> None:
     """What batches of L members are worth, and what their last example promises."""
     canvas.set_size_inches(6.8, 3.2)
     panels = canvas.subplots(1, 2)
@@ -159,13 +169,13 @@ def figure_rank(canvas, record):
     panels[1].set_xlim(None, record["batch"].max() * 1.9)
 
 
-def _by_members(record):
+def _by_members(record: Record) -> Iterator[tuple[Any, ...]]:
     for k, members in enumerate(np.unique(record["members"])):
         found = study_tables.gains(record, members)
         yield (_COLORS[k % len(_COLORS)], members, *map(six_digits, found))
 
 
-def _shares(axes, record):
+def _shares(axes: Axes, record: Record) -> None:
     """Share of what the reference's own batch is worth above random examples."""
     for k, members in enumerate(np.unique(record["members"])):
         color = _COLORS[k % len(_COLORS)]
@@ -178,7 +188,7 @@ def _shares(axes, record):
     axes.legend(fontsize=7, framealpha=1.0, loc="best")
 
 
-def _batch_axis(axes, record):
+def _batch_axis(axes: Axes, record: Record) -> None:
     sizes = np.unique(record["batch"])
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [str(size) for size in sizes])
@@ -186,7 +196,7 @@ def _batch_axis(axes, record):
     axes.set_xlabel("examples in the batch")
 
 
-def figure_redundancy(canvas, record):
+def figure_redundancy(canvas: Figure, record: Record) -> None:
     """What a batch tells together over the sum of its parts: a panel a kernel."""
     canvas.set_size_inches(6.8, 3.2)
     panels = canvas.subplots(1, 2, sharey=True)
@@ -213,7 +223,7 @@ def figure_redundancy(canvas, record):
     panels[0].legend(fontsize=8, framealpha=1.0)
 
 
-def figure_bald(canvas, record):
+def figure_bald(canvas: Figure, record: Record) -> None:
     """BALD against uniform draws by the size of its batches, labels being equal."""
     canvas.set_size_inches(5.2, 3.2)
     axes = canvas.add_subplot()

@@ -4,14 +4,31 @@ Columns are information quantities, rows ways of computing them, a method is a c
 the place that its record gives it. Lengths are in points.
 """
 
-from __future__ import annotations
-
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.patches import Circle, FancyBboxPatch
+from matplotlib.textpath import TextPath
 
 from fimlib import registry
-from fimlib.figures.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, drawing
+from fimlib.figures.plots.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    Drawing,
+    drawing,
+)
+from fimlib.registry import Method
 
+XY = tuple[float, float]
+Bands = dict[str, XY]
 INK, SOFT, RULE = "#1f2328", "#4d5560", "#b9c0c9"
 WIDTH, LEFT, TOP = 540, 73, 46  # of the map; where columns and rows begin
 GAP, PAD, CHIP, STRIPE = 4, 4, 6.6, 3  # between cards, inside them; radius; edge
@@ -48,16 +65,13 @@ CHIPS = {  # matrix: the letter that stands for it, and what a legend calls it
 
 
 @functools.cache
-def text_width(text, size, weight):
+def text_width(text: str, size: float, weight: str) -> float:
     """Width of a line of text as it will be drawn."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import TextPath
-
     font = FontProperties(family="DejaVu Sans", size=size, weight=weight)
     return TextPath((0, 0), text, prop=font).get_extents().width
 
 
-def wrapped(text, width, size, weight="normal"):
+def wrapped(text: str, width: float, size: float, weight: str = "normal") -> list[str]:
     """Lines of `text` no wider than `width`, broken at spaces."""
     lines = []
     for word in text.split():
@@ -73,14 +87,14 @@ def wrapped(text, width, size, weight="normal"):
 class Card:
     """A method's rectangle (x, y its upper left corner), and what is written on it."""
 
-    method: registry.Method
+    method: Method
     x: float
     y: float
     width: float
     colors: tuple  # of its stripe, from top to bottom
 
     @property
-    def lines(self):
+    def lines(self) -> list[tuple[str, float, str]]:
         """(text, size, weight) of each line: the name, then form and optimiser."""
         room = 0.96 * (self.width - STRIPE - 3 * PAD - 2 * CHIP)
         said = band_of(self.method) in (LOG_DET, TRACE)
@@ -92,11 +106,12 @@ class Card:
         return [(x, NAME, "bold") for x in name] + [(x, DETAIL, "normal") for x in rest]
 
     @property
-    def height(self):
+    def height(self) -> float:
+        """What its lines need."""
         return 2 * PAD + LEADING * sum(size for _, size, _ in self.lines)
 
 
-def band_of(method):
+def band_of(method: Method) -> str:
     """The row of the map that a method belongs to."""
     if not method.quantities:
         return NONE
@@ -105,18 +120,18 @@ def band_of(method):
     return LOG_DET if method.aggregation == "log det" else TRACE
 
 
-def span_of(method):
+def span_of(method: Method) -> tuple[int, int]:
     """First and last column of a method; all of them if it has no quantity."""
     found = [i for i, c in enumerate(COLUMNS) if {*c[2]} & {*method.quantities}]
     return (found[0], found[-1]) if found else (0, len(COLUMNS) - 1)
 
 
-def edge(column):
+def edge(column: int) -> float:
     """Left edge of a column."""
     return LEFT + column * (WIDTH - LEFT) / len(COLUMNS)
 
 
-def layout(methods):
+def layout(methods: Sequence[Method]) -> tuple[list[Card], Bands]:
     """The cards of all methods, and (top, bottom) of each band, from the top down."""
     cards, bands, top = [], {}, TOP
     for band, (_, gutter) in BANDS.items():
@@ -132,7 +147,7 @@ def layout(methods):
     return cards, bands
 
 
-def placed(methods, span, top):
+def placed(methods: list[Method], span: tuple[int, int], top: float) -> list[Card]:
     """Cards in as many lanes as columns are spanned, each into the shortest lane."""
     first, last = span
     whole = (first, last) == (0, len(COLUMNS) - 1)
@@ -150,13 +165,13 @@ def placed(methods, span, top):
     return cards
 
 
-def map_of_methods():
+def map_of_methods() -> Drawing:
     """Every method of the registry, by quantity and by form: the chapter's map."""
     height = layout(registry.methods())[1][NONE][1] + 62
     return drawing(draw_map, (WIDTH / 72, height / 72))
 
 
-def draw_map(canvas):
+def draw_map(canvas: Figure) -> Axes:
     """Draw the map on a matplotlib figure; the axes are returned."""
     cards, bands = layout(registry.methods())
     canvas.set_layout_engine("none")
@@ -174,21 +189,21 @@ def draw_map(canvas):
     return axes
 
 
-def _write(axes, x, y, text, size=DETAIL, color=INK, ha="left", va="center", **style):
+def _write(axes: Axes, x: float, y: float, text: str, size: float = DETAIL,
+           color: str = INK, ha: str = "left", va: str = "center", **style: Any
+           ) -> None:  # fmt: skip
     axes.text(x, y, text, size=size, color=color, ha=ha, va=va, **style)
 
 
-def _box(axes, x, y, width, height, radius=4, **style):
-    from matplotlib.patches import FancyBboxPatch
-
-    shape = f"round,pad=0,rounding_size={radius}"
-    axes.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=shape, **style))
+def _box(axes: Axes, corner: XY, size: XY, **style: Any) -> None:
+    shape = "round,pad=0,rounding_size=4"
+    axes.add_patch(FancyBboxPatch(corner, *size, boxstyle=shape, **style))
 
 
-def _columns(axes, bottom):
+def _columns(axes: Axes, bottom: float) -> None:
     for i, (heading, words, _, color, tint) in enumerate(COLUMNS):
         left, right = edge(i), edge(i + 1)
-        _box(axes, left, 2, right - left - 1.5, bottom - 2, fc=tint, ec="none")
+        _box(axes, (left, 2), (right - left - 1.5, bottom - 2), fc=tint, ec="none")
         middle = (left + right) / 2
         _write(axes, middle, 16, heading, 12, color, "center", weight="bold")
         _write(axes, middle, 32, words, 7.8, SOFT, "center")
@@ -196,7 +211,7 @@ def _columns(axes, bottom):
         _write(axes, edge(i), 16, r"$\geq$", 13, INK, "center")
 
 
-def _rows(axes, bands):
+def _rows(axes: Axes, bands: Bands) -> None:
     for band, (top, _) in bands.items():
         low = top + GAP
         for line in band.split("\n"):
@@ -207,16 +222,18 @@ def _rows(axes, bands):
             low += 10.5
 
 
-def _card(axes, card):
+def _card(axes: Axes, card: Card) -> None:
     height = card.height
-    _box(axes, card.x, card.y, card.width, height, fc="white", ec=RULE, lw=0.7)
+    size = card.width, height
+    _box(axes, (card.x, card.y), size, fc="white", ec=RULE, lw=0.7)
     share = (height - 2 * PAD) / len(card.colors)
     for i, color in enumerate(card.colors):
         y = card.y + PAD + i * share
         axes.plot([card.x + 2.5] * 2, [y, y + share], color=color, linewidth=STRIPE,
                   solid_capstyle="butt")  # fmt: skip
     color = card.colors[0] if len(card.colors) == 1 else INK
-    _chip(axes, card.x + STRIPE + PAD + CHIP, card.y + PAD + CHIP, card.method, color)
+    letter, at = CHIPS[card.method.matrix][0], card.x + STRIPE + PAD + CHIP
+    _disc(axes, at, card.y + PAD + CHIP, letter, color, card.method.keeps_posterior)
     x, y = card.x + STRIPE + 2 * PAD + 2 * CHIP, card.y + PAD
     for text, size, weight in card.lines:
         y += LEADING * size / 2
@@ -229,15 +246,10 @@ def _card(axes, card):
         _write(axes, x + 4, y, BELOW[card.method.name], DETAIL, ha="center")
 
 
-def _chip(axes, x, y, method, color):
-    letter = CHIPS[method.matrix][0]
-    _disc(axes, x, y, letter, color, method.keeps_posterior)
-
-
-def _disc(axes, x, y, letter, color, filled):
+def _disc(
+    axes: Axes, x: float, y: float, letter: str, color: str, filled: bool
+) -> None:
     """A letter in a disc: filled if the training data still counts."""
-    from matplotlib.patches import Circle
-
     face = color if filled else "white"
     axes.add_patch(Circle((x, y), CHIP, fc=face, ec=color, linewidth=1.1))
     ink = "white" if filled else color
@@ -245,13 +257,13 @@ def _disc(axes, x, y, letter, color, filled):
         _write(axes, x, y, f"${letter}$", 8.2, ink, "center", va="center_baseline")
 
 
-def _arrow(axes, x, start, end, color=INK):
+def _arrow(axes: Axes, x: float, start: float, end: float, color: str = INK) -> None:
     style = {"arrowstyle": "-|>,head_width=0.22,head_length=0.42", "color": color,
              "linewidth": 1.3, "shrinkA": 0, "shrinkB": 0}  # fmt: skip
     axes.annotate("", (x, end), (x, start), arrowprops=style)
 
 
-def _arrows(axes, bands):
+def _arrows(axes: Axes, bands: Bands) -> None:
     """What leads from one form to the next, in the gutters between them."""
     x = LEFT + 12
     notes = (
@@ -282,7 +294,7 @@ def _arrows(axes, bands):
            "quantity that we know of", 8.4)  # fmt: skip
 
 
-def _blanks(axes, bands):
+def _blanks(axes: Axes, bands: Bands) -> None:
     """Places without a method."""
     top, bottom = bands[SIMILARITY]
     for column in (2, 3):
@@ -291,7 +303,7 @@ def _blanks(axes, bands):
                style="italic")  # fmt: skip
 
 
-def _legend(axes, y):
+def _legend(axes: Axes, y: float) -> None:
     entries = [(letter, True, words) for letter, words in dict(CHIPS.values()).items()]
     entries += [
         ("", True, "training data counts"),

@@ -5,15 +5,13 @@ by the logits, Lambda the mean of g_y g_y' over the labels. Every class has posi
 probability, as a softmax gives it.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import sympy
 
-from companion.evidence.ch06.eig import C
-from companion.proof import Const, Eye, Given, Let, Step, Sym, Tr
+from companion.evidence.notation import ONE, C, same
+from companion.proof import Eye, Given, Let, Sym, Tr
 
-I_C, ONE = Eye(C), Const(sympy.Integer(1))
+I_C = Eye(C)
 
 
 def simplex(world):
@@ -54,11 +52,7 @@ SOFTMAX = (
     Given(ONES.T * E_Y, ONE),
 )
 TRACE_ONE = Given(Tr(PI), ONE)
-HARD = (
-    TRACE_ONE,
-    Given(Tr(PI * PI), PROBS.T * PROBS),
-    Given(SLACK, P_MAX * I_C - PI),
-)
+HARD = (TRACE_ONE, Given(Tr(PI * PI), PROBS.T * PROBS), Given(SLACK, P_MAX * I_C - PI))
 CENTRED = ONES * PROBS.T - I_C  # its rows are p - e_c
 LAMBDA = Let(r"\Lambda", CENTRED.T * PI * CENTRED)
 G_Y = Let("g_y", PROBS - E_Y)
@@ -86,9 +80,8 @@ def variance_of_one_sample():
     p, lam, gradients = three_classes()
     gaps = [g * g.T - lam for g in gradients]
     spread = sum(p[c] * (m * m).trace() for c, m in enumerate(gaps))
-    return Step(
+    return same(
         spread,
-        "=",
         mean_fourth_power() - (lam * lam).trace(),
         r"the variance of one sampled label, $\Vert g_y\Vert^2=1+\Vert p\Vert^2-2p_y$ "
         r"(expanded for $\numclasses=3$)",

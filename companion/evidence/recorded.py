@@ -1,7 +1,5 @@
 """Reading the recorded runs of Figures 2 and 3, for the claims that rest on them."""
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
 
@@ -24,7 +22,7 @@ PAIRS = (LOG_DET, TRACE, BALD_EPIG, *EPIG_PAIRS)
 
 def recorded(name):
     """The record ``NAME.csv`` of the repository's figures; NotRecorded without it."""
-    folders = (Path(__file__).parents[3] / "figures" / "data", Path("figures/data"))
+    folders = (Path(__file__).parents[2] / "figures" / "data", Path("figures/data"))
     for folder in folders:
         path = folder / f"{name}.csv"
         if path.exists():
@@ -68,7 +66,7 @@ def published_correlations():
     return dict(zip(keys, record["published"].tolist(), strict=True))
 
 
-def worst(found, expected):
+def furthest(found, expected):
     return max(abs(found[pair] - expected[pair]) for pair in found)
 
 

@@ -4,8 +4,6 @@ sympy's own undefined functions leave the derivatives of A(f_1, f_2, f_3) uneval
 those here are symbols in the end, so that an identity between them is algebra.
 """
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np
@@ -33,7 +31,7 @@ def smooth(*orders):
     return type(name, (Smooth,), {"orders": orders})
 
 
-def chain_rule(sign=-1):
+def chain_rule():
     """Entry (i, j) of the Hessian of A(f) - T'f for three outputs, and the formula."""
     outputs = [sympy.Function(f"f{k}")(S, T) for k in range(3)]
     stat, unit = sympy.symbols("T_1:4", real=True), np.eye(3, dtype=int)
@@ -48,7 +46,7 @@ def chain_rule(sign=-1):
         for m, g in enumerate(outputs)
     )
     rest = sum((stat[k] - part(k)) * f.diff(S, T) for k, f in enumerate(outputs))
-    return as_symbols(loss.diff(S, T)), as_symbols(ggn + sign * rest)
+    return as_symbols(loss.diff(S, T)), as_symbols(ggn - rest)
 
 
 def as_symbols(e):
