@@ -1,7 +1,11 @@
 """Argument checks shared by the numerical modules: every refusal names its argument."""
 
+import functools
+import inspect
 import math
+import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,11 +22,8 @@ def as_tensor(
     dtype: torch.dtype = torch.float64,
     copy: bool = False,
 ) -> Tensor:
-    """Return `value` as a finite floating tensor, checked against `shape`.
-
-    `shape` is a tuple of sizes and size names: an int must match, a string stands for
-    any size. A tensor keeps its device. With `copy` it shares no memory with `value`.
-    """
+    """Return `value` as a finite floating tensor, checked against `shape`."""
+    # In `shape` an int must match, a string stands for any size.
     check_dtype(dtype)
     tensor = to_tensor(value, name)
     if tensor.is_complex():
@@ -44,11 +45,7 @@ def as_tensor(
 
 
 def to_tensor(value: Any, name: str) -> Tensor:
-    """Return an array of any kind as a dense tensor of its own dtype: the one door.
-
-    Arrays, frames, series and lists, of any strides, byte order and index; refused is
-    what has no one meaning: masked or missing entries, strings, sparse matrices.
-    """
+    """Return an array of any kind as a dense tensor of its own dtype: the one door."""
     if isinstance(value, Tensor):
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
             raise ValueError(
@@ -110,11 +107,62 @@ def _from_array(array: np.ndarray) -> Tensor:
         return torch.as_tensor(array)
 
 
-def rounding(value: Any) -> float:
+def guard(package: dict[str, Any]) -> None:
+    """Make a package's public functions refuse arguments of another kind by name."""
+    for name in package["__all__"]:
+        function = package[name]
+        if inspect.isfunction(function):
+            package[name] = guarded(function)
+            setattr(sys.modules[function.__module__], name, package[name])
+
+
+def guarded(function: Callable) -> Callable:
+    """The function, with arguments of certain names checked before all else."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            wanted, fits = _KINDS.get(name, ("", callable))
+            default = value is signature.parameters[name].default
+            if wanted and not default and not fits(value):
+                kind = type(value).__name__
+                raise ValueError(f"{name} must be {wanted}, got {kind}")
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def _are_roots(value: Any) -> bool:
+    return hasattr(value, "num_parameters") and hasattr(value, "self_gram")
+
+
+def _is_posterior(value: Any) -> bool:
+    return hasattr(value, "num_parameters") and hasattr(value, "prior_precision")
+
+
+# What arguments of these names are in every public function.
+_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(("post", "posterior"), ("a GaussianPosterior", _is_posterior)),
+    **dict.fromkeys(
+        ("roots", "eval_roots", "train_roots"),
+        ("Fisher roots (wrap features (M, d) as FisherRoots.from_dense)", _are_roots),
+    ),
+    **dict.fromkeys(
+        ("jackknife", "return_error", "pairwise", "progress", "bias"),
+        ("True or False", lambda value: isinstance(value, bool | np.bool_)),
+    ),
+    "score": ("a function", callable),
+    "generator": (
+        "a torch.Generator, such as torch.Generator().manual_seed(0)",
+        lambda value: isinstance(value, torch.Generator),
+    ),
+}
+
+
+def rounding(value: Any, name: str) -> float:
     """The eps to which the entries of `value` are rounded: that of its own dtype."""
-    if isinstance(value, list | tuple | int | float):
-        return torch.finfo(torch.float64).eps
-    dtype = to_tensor(value, "matrix").dtype
+    dtype = to_tensor(value, name).dtype
     return torch.finfo(dtype if dtype.is_floating_point else torch.float64).eps
 
 
@@ -122,15 +170,6 @@ def check_dtype(dtype: Any) -> None:
     """Raise unless `dtype` is a floating torch.dtype."""
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ValueError(f"dtype must be a floating torch.dtype, got {dtype!r}")
-
-
-def check_generator(generator: Any) -> None:
-    """Raise unless `generator` is None or a torch.Generator."""
-    if generator is not None and not isinstance(generator, torch.Generator):
-        raise ValueError(
-            f"generator must be a torch.Generator, got {type(generator).__name__}: "
-            "pass torch.Generator().manual_seed(0)"
-        )
 
 
 def is_finite(tensor: Tensor) -> bool:
@@ -170,7 +209,7 @@ def check_choice(value: Any, name: str, choices: tuple) -> None:
 def positive_float(value: Any, name: str) -> float:
     """Return `value` as a positive finite float."""
     try:
-        number = float([] if isinstance(value, str) else value)
+        number = float(value + 0)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(
             f"{name} must be a positive number, got {type(value).__name__}"
@@ -204,7 +243,7 @@ def class_labels(labels: Any, name: str, count: int, num_classes: int) -> Tensor
 
 def symmetric(matrix: Any, name: str, size: int | str = "D") -> Tensor:
     """Return `matrix` as a float64 (size, size) tensor that is exactly symmetric."""
-    tolerance = max(1e-8, 8 * rounding(matrix))
+    tolerance = max(1e-8, 8 * rounding(matrix, name))
     matrix = as_tensor(matrix, name, (size, size))
     check_shape(matrix, name, (len(matrix), len(matrix)))
     gap = (matrix - matrix.mT).abs().max() if len(matrix) else 0.0

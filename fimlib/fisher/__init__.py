@@ -8,6 +8,7 @@ takes any of them. The observed information is indefinite, has no root, and stan
 apart.
 """
 
+from fimlib._checks import guard
 from fimlib.fisher.approximate import DiagonalRoots, Sketch
 from fimlib.fisher.kronecker import KroneckerRoots, embed
 from fimlib.fisher.last_layer import last_layer_roots
@@ -33,3 +34,5 @@ __all__ = [
     "observed_information",
     "roots_from_loader",
 ]
+
+guard(globals())

@@ -43,18 +43,20 @@ def check_loader(loader: Any, whole: bool) -> Any:
         )
     if isinstance(loader, DataLoader):
         _check_order(loader)
-    first, digests = _digests(loader, whole)
-    check_count(len(digests), "loader")
-    if digests != _digests(loader, whole)[1]:
+    first = list(islice(loader, 1))
+    check_count(len(first), "loader")
+    digests = _digests(loader, whole)
+    if digests != _digests(loader, whole):
         raise ValueError(
             "loader must give the same batches in every pass, got others the second "
             "time: turn shuffling and random augmentation off"
         )
-    return first
+    return first[0]
 
 
 def _check_order(loader: DataLoader) -> None:
     """Raise if a sampler of a DataLoader draws, or shares the examples out."""
+    sampler: Any
     for sampler in (loader.sampler, getattr(loader.batch_sampler, "sampler", None)):
         kind = type(sampler).__name__
         shared = isinstance(sampler, DistributedSampler)
@@ -77,17 +79,15 @@ def _check_order(loader: DataLoader) -> None:
         )
 
 
-def _digests(loader: Iterable, whole: bool) -> tuple[Any, list[str]]:
-    first, found = None, []
+def _digests(loader: Iterable, whole: bool) -> list[str]:
+    found = []
     for batch in islice(loader, _COMPARED):
         digest = hashlib.blake2b()
-        first = batch if first is None else first
         for leaf in Batch(unpacked(batch, whole)[0], "loader").rows:
-            if isinstance(leaf, torch.Tensor):
-                leaf = leaf.cpu().contiguous().view(-1).view(torch.uint8).numpy()
-            digest.update(leaf if hasattr(leaf, "dtype") else repr(leaf).encode())
+            flat = leaf.cpu().contiguous().view(-1).view(torch.uint8)
+            digest.update(flat.numpy())
         found.append(digest.hexdigest())
-    return first, found
+    return found
 
 
 def count_examples(loader: Iterable, whole: bool) -> int:

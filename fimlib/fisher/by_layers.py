@@ -7,7 +7,7 @@ batch; where it cannot, `Network` differentiates each example alone.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,109 +23,101 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
 _HOOKS_OF_ALL = ("_global_forward_hooks", "_global_forward_pre_hooks")
 
 
-class LinearLayer:
+class LinearLayer(NamedTuple):
     """A stock linear layer of which the weight, and maybe the bias, count."""
 
-    def __init__(self, name: str, module: nn.Linear, bias: bool) -> None:
-        self.name, self.module, self.bias = name, module, bias
-
-    @property
-    def own(self) -> list[Tensor]:
-        """The parameters that count."""
-        return [self.module.weight, *([self.module.bias] if self.bias else [])]
-
-    def numbers(self, rank: int) -> int:
-        """Numbers that a root of this rank takes for one example."""
-        return self.module.in_features + rank * self.module.out_features
+    name: str
+    module: nn.Linear
+    bias: bool
 
 
 def linear_layers(
-    model: nn.Module, parameters: dict[str, nn.Parameter]
+    model: nn.Module, parameters: dict[str, Tensor]
 ) -> list[LinearLayer] | None:
-    """The stock linear layers that hold just these parameters, in their order, or None.
-
-    None also if anything is seen that may use a parameter in another way: ties, hooks,
-    subclasses and parametrisations, a forward of the instance's own.
-    """
-    if any(getattr(every_module, hooks) for hooks in _HOOKS_OF_ALL):
-        return None
+    """The stock linear layers that hold just these parameters, in order, or None."""
     order = [id(p) for p in parameters.values()]
-    chosen, layers = set(order), []
+    chosen = set(order)
+    layers: list[LinearLayer] = []
+    held: list[int] = []
     for name, module in model.named_modules():
         mine = [id(p) for p in module.parameters(recurse=False) if id(p) in chosen]
         if not mine:
             continue
+        # A subclass, a parametrisation or a hook may use them in another way.
         stock = type(module) is nn.Linear and "forward" not in vars(module)
         if not stock or any(getattr(module, hooks) for hooks in _HOOKS):
             return None
-        layers.append(LinearLayer(name, module, id(module.bias) in chosen))
-        if [id(p) for p in layers[-1].own] != mine:
+        bias = id(module.bias) in chosen
+        if mine != [id(module.weight), *([id(module.bias)] if bias else [])]:
             return None
-    held = [id(p) for layer in layers for p in layer.own]
-    return layers if held == order and nn.Linear.forward is _STOCK else None
+        layers.append(LinearLayer(name, module, bias))
+        held += mine
+    hooked = any(getattr(every_module, hooks) for hooks in _HOOKS_OF_ALL)
+    if hooked or held != order or nn.Linear.forward is not _STOCK:
+        return None
+    return layers
 
 
 def layered_pass(
-    run: Callable[[], Tensor], layers: list[LinearLayer], count: int
-) -> tuple[Tensor, Callable[[Tensor, Any], LayeredRoots]] | None:
-    """Outputs (m, C) of a run of the model, and a function from U (m, C, r) to roots.
-
-    None unless the pass proves that they are right for this batch.
-    """
-    calls: dict[int, tuple] = {}
+    run: Callable[[], Tensor],
+    layers: list[LinearLayer],
+    parameters: dict[str, Tensor],
+    count: int,
+) -> tuple[Tensor, Callable[[Tensor, Tensor], LayeredRoots]] | None:
+    """Outputs (m, C) of a run, and their roots from U (m, C, r); None if not proven."""
+    calls: dict[str, tuple] = {}
     with torch.enable_grad(), _tapped(layers, calls):
         outputs = run()
         check_differentiable(outputs)
-        rows = [calls.get(id(layer)) for layer in layers]
-        if any(row is None or not _fits(row, count) for row in rows):
+        rows = [calls.get(layer.name, ()) for layer in layers]
+        if not all(_fits(row, count) for row in rows):
             return None
-        shifts = [row[1] for row in rows]
-        if not _proven(outputs, shifts, [p for x in layers for p in x.own]):
+        shifts = [shift for _, shift, _ in rows]
+        # Called again to differentiate, as in a checkpoint, they count as none.
+        if not _proven(outputs, shifts, parameters) or not all(calls.values()):
             return None
-        if not all(calls.values()):
-            return None  # called again to differentiate, as in a checkpoint
 
-        def roots(factor: Tensor, numbers: Any) -> LayeredRoots:
-            gradients = _pulled(outputs, shifts, factor.permute(2, 0, 1))
-            found = []
-            for layer, (values, *_), gradient in zip(
-                layers, rows, gradients, strict=True
-            ):
-                _check_finite(layer, gradient, values, numbers)
-                found.append((gradient, values, layer.bias))
-            return LayeredRoots(found)
+    def roots(factor: Tensor, numbers: Tensor) -> LayeredRoots:
+        gradients = _pulled(outputs, shifts, factor.permute(2, 0, 1))
+        found = []
+        for layer, (values, *_), d in zip(layers, rows, gradients, strict=True):
+            if not (is_finite(d) and is_finite(values)):
+                bad = ~(d.flatten(1).isfinite().all(1) & values.isfinite().all(1))
+                number = int(numbers[bad.nonzero()[0, 0].cpu()])
+                refuse_gradient(f"{layer.name}.weight", number)
+            found.append((d, values, layer.bias))
+        return LayeredRoots(found)
 
     return outputs.detach(), roots
 
 
 @contextmanager
-def _tapped(layers: list[LinearLayer], calls: dict[int, tuple]) -> Iterator[None]:
-    """Layers that keep their input and a zero added to their output, by calls.
+def _tapped(layers: list[LinearLayer], calls: dict[str, tuple]) -> Iterator[None]:
+    """Layers that note their input and a zero added to their output, once.
 
     They use their weight without its gradient, so that any other use can be told.
     """
 
     def tap(layer: LinearLayer) -> Callable[[Tensor], Tensor]:
         def forward(input: Tensor) -> Tensor:
-            weight, bias = layer.module.weight, layer.module.bias
-            bias = None if bias is None else bias.detach()
-            result = nn.functional.linear(input, weight.detach(), bias)
-            known = calls.get(id(layer))
-            shift = torch.zeros_like(result, requires_grad=True)
-            calls[id(layer)] = (
-                (input.detach(), shift, input._version) if known is None else ()
+            weight, bias = layer.module.weight.detach(), layer.module.bias
+            result = nn.functional.linear(
+                input, weight, None if bias is None else bias.detach()
             )
+            shift = torch.zeros_like(result, requires_grad=True)
+            note = input.detach(), shift, input._version
+            calls[layer.name] = () if layer.name in calls else note
             return result + shift
 
         return forward
 
     for layer in layers:
-        layer.module.forward = tap(layer)
+        vars(layer.module)["forward"] = tap(layer)
     try:
         yield
     finally:
         for layer in layers:
-            del layer.module.forward
+            del vars(layer.module)["forward"]
 
 
 def _fits(row: tuple, count: int) -> bool:
@@ -133,43 +125,29 @@ def _fits(row: tuple, count: int) -> bool:
     return bool(row) and row[0].shape[:-1] == (count,) and row[0]._version == row[2]
 
 
-def _proven(outputs: Tensor, shifts: list[Tensor], parameters: list[Tensor]) -> bool:
-    """Whether row i of each layer moves output i alone, and weights only their layers.
-
-    With cotangents v_i and w_i v_i, for random numbers v and w, the gradients of a row
-    are in the ratio w_i only if all of it comes from output i.
-    """
-    total = outputs.sum()
-    others = torch.autograd.grad(
-        total, parameters, retain_graph=True, allow_unused=True
-    )
-    if any(gradient is not None for gradient in others):
+def _proven(outputs: Tensor, shifts: list[Tensor], parameters: dict) -> bool:
+    """Whether row i of a layer moves output i alone, and weights move none directly."""
+    leaves, options = tuple(parameters.values()), {"retain_graph": True}
+    direct = torch.autograd.grad(outputs.sum(), leaves, allow_unused=True, **options)
+    if any(gradient is not None for gradient in direct):
         return False
-    source = torch.Generator(outputs.device).manual_seed(len(outputs))
-    options: dict = {"generator": source, "device": outputs.device}
-    v = torch.randn(outputs.shape, dtype=outputs.dtype, **options)
-    w = 0.5 + torch.rand(len(outputs), 1, dtype=outputs.dtype, **options)
+    # With cotangents v_i and w_i v_i, for random numbers v and w, the gradients of a
+    # row are in the ratio w_i only if all of it comes from output i.
+    source = torch.Generator().manual_seed(len(outputs))
+    v = torch.randn(outputs.shape, generator=source).to(outputs)
+    w = 0.5 + torch.rand(len(outputs), 1, generator=source).to(outputs)
     found = _pulled(outputs, shifts, torch.stack([v, w * v]))
     return all(agree(pair[:, 1], w * pair[:, 0]) for pair in found)
 
 
 def _pulled(outputs: Tensor, shifts: list[Tensor], cotangents: Tensor) -> list[Tensor]:
     """Gradients (m, r, o) by each shift from cotangents (r, m, C)."""
-    options: dict = {"retain_graph": True, "materialize_grads": True}
+    options: dict[str, Any] = {"retain_graph": True, "materialize_grads": True}
     try:
-        found = torch.autograd.grad(
+        found: Any = torch.autograd.grad(
             outputs, shifts, cotangents, is_grads_batched=True, **options
         )
     except RuntimeError:  # a backward pass that has no rule for several at once
         rows = [torch.autograd.grad(outputs, shifts, u, **options) for u in cotangents]
         found = [torch.stack(same) for same in zip(*rows, strict=True)]
     return [gradient.transpose(0, 1).contiguous() for gradient in found]
-
-
-def _check_finite(
-    layer: LinearLayer, gradient: Tensor, values: Tensor, numbers: Any
-) -> None:
-    if is_finite(gradient) and is_finite(values):
-        return
-    bad = ~(gradient.flatten(1).isfinite().all(1) & values.isfinite().all(1))
-    refuse_gradient(f"{layer.name}.weight", int(numbers[bad.nonzero()[0, 0].cpu()]))

@@ -64,18 +64,15 @@ class LastLayer:
             )
         if fresh:
             check_examples_alone(self.called, batch, outputs)
-        family, *rest = options
-        features, bias = calls[0][1], self.layer.bias is not None
-        return last_layer_roots(features, outputs, family, bias, *rest, self.dtype)
+        options = (options[0], self.layer.bias is not None, *options[1:], self.dtype)
+        return last_layer_roots(calls[0][1], outputs, *options)
 
     def _found(self, name: str | None, inputs: Batch) -> tuple[str, nn.Linear]:
-        linears = {
-            n: m
-            for n, m in self.called.model.named_modules()
-            if isinstance(m, nn.Linear)
-        }
+        modules = self.called.model.named_modules()
+        linears = {n: m for n, m in modules if isinstance(m, nn.Linear)}
         if name is not None:
-            name = str(name) if name in linears else str(name).removeprefix("module.")
+            name = str(name)
+            name = name if name in linears else name.removeprefix("module.")
             if name not in linears:
                 known = ", ".join(map(repr, linears)) or "none"
                 raise ValueError(
@@ -114,11 +111,7 @@ class LastLayer:
     def _is_head(
         self, layer: nn.Linear, features: Tensor, result: Tensor, outputs: Tensor
     ) -> bool:
-        """Whether W phi + b, what the layer and what the model returned are the same.
-
-        Up to what carries no information: a log-softmax after the layer changes its
-        outputs by a constant, which the categorical family does not see.
-        """
+        """Whether W phi + b, the layer's result and the model's are the same."""
         if result.shape != outputs.shape or features.shape[:-1] != result.shape[:1]:
             return False
         if layer.weight.shape != (result.shape[1], features.shape[1]):
@@ -129,6 +122,7 @@ class LastLayer:
         size = features.norm(dim=1).amax() * layer.weight.norm(dim=1).amax()
         if not (made - result).abs().amax() <= eps * (size + result.abs().amax()):
             return False
+        # Up to what carries no information, such as the constant of a log-softmax.
         difference = (result - outputs).double()
         basis = self.family.output_basis(outputs.shape[1], outputs.device)
         if basis is not None:

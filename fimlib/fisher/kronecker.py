@@ -4,7 +4,7 @@ from functools import cached_property
 
 import torch
 
-from fimlib._checks import as_tensor
+from fimlib._checks import as_tensor, check_shape
 from fimlib.fisher.roots import (
     FisherRoots,
     check_same_parameters,
@@ -202,7 +202,9 @@ class KroneckerRoots(FisherRoots):
 
 def embed(matrix, basis):
     """(Q (x) I) A (Q (x) I)^T: a matrix in reduced coordinates, back in all D."""
-    width = len(matrix) // basis.shape[1]
+    basis = as_tensor(basis, "basis", ("C", "k"))
+    width = len(as_tensor(matrix, "matrix", ("D", "D"))) // max(1, basis.shape[1])
+    check_shape(matrix, "matrix", (basis.shape[1] * width,) * 2)
     blocks = matrix.view(basis.shape[1], width, basis.shape[1], width)
     full = torch.einsum("ak,kiLj,bL->aibj", basis, blocks, basis)
     return full.reshape(len(basis) * width, len(basis) * width)

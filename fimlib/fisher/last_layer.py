@@ -4,7 +4,7 @@ import warnings
 
 import torch
 
-from fimlib._checks import as_tensor, check_choice, check_generator, positive_int
+from fimlib._checks import as_tensor, check_choice, positive_int
 from fimlib.families import Categorical, ExponentialFamily
 from fimlib.fisher.kronecker import KroneckerRoots
 
@@ -80,7 +80,6 @@ def check_estimator(estimator, labels):
 
 def output_factor(family, outputs, estimator, labels, num_samples, generator):
     """U (M, C, r) with U U^T the Fisher information of the outputs, or its estimate."""
-    check_generator(generator)
     if isinstance(family, Categorical):
         warn_of_probabilities(outputs)
     if estimator == "exact":

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from fimlib._checks import check_choice, check_generator, positive_int
+from fimlib._checks import check_choice, positive_int
 from fimlib.families import Categorical, ExponentialFamily
 from fimlib.fisher.batch import Batch
 from fimlib.fisher.batches import check_labels, check_loader, count_examples, unpacked
@@ -75,8 +75,8 @@ def roots_from_loader(
     """
     family = checked_family(family)
     check_choice(scope, "scope", ("last_layer", "network"))
-    check_estimator(estimator, () if estimator == "empirical" else None)
-    check_generator(generator)
+    labelled = isinstance(estimator, str) and estimator == "empirical"
+    check_estimator(estimator, () if labelled else None)
     positive_int(num_samples, "num_samples")
     for name, value, other in (
         ("layer", layer, "network"),
@@ -228,10 +228,8 @@ class _Source:
     def passing(
         self, wanted: Tensor | None = None
     ) -> Iterator[tuple[int, FisherRoots, slice | None]]:
-        """(start, roots, slice of `wanted`) of each batch that holds a wanted example.
-
-        `wanted` are sorted example numbers; None stands for all.
-        """
+        """(start, roots, slice of `wanted`) of each batch with a wanted example."""
+        # `wanted` are sorted example numbers; None stands for all.
         start = 0
         # Few batches, for a selection, need no bar.
         quiet = not self.progress or wanted is not None

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -40,11 +40,7 @@ def unwrapped(model: Any) -> nn.Module:
 
 
 def frozen_copy(model: nn.Module) -> nn.Module:
-    """A copy of the model in eval mode that asks for no gradients (T12).
-
-    Raises ValueError for what is no module, for batch-norm that works by the batch, and
-    for a model that cannot be copied or differentiated.
-    """
+    """A copy of the model in eval mode that asks for no gradients, or refused (T12)."""
     model = unwrapped(model)
     memo: dict[int, Any] = {}
     for name, module in model.named_modules():
@@ -87,79 +83,65 @@ def _check_module(name: str, module: nn.Module) -> None:
             )
         if parameter.is_complex():
             raise ValueError(f"model must be real, but {name!r} has complex parameters")
-    if not isinstance(module, _BatchNorm):
-        return
-    if module.training or module.running_mean is None:
-        mode = "in train mode" if module.training else "without running statistics"
-        raise ValueError(
-            f"model must treat each example alone, but its batch-norm {name!r} is "
-            f"{mode} and normalises by the batch, so that Fisher information is "
-            "not additive (T12): call model.eval(), or use another normalisation"
-        )
+    if isinstance(module, _BatchNorm):
+        if module.training or module.running_mean is None:
+            mode = "in train mode" if module.training else "without running statistics"
+            raise ValueError(
+                f"model must treat each example alone, but its batch-norm {name!r} is "
+                f"{mode} and normalises by the batch, so that Fisher information is "
+                "not additive (T12): call model.eval(), or use another normalisation"
+            )
 
 
 def chosen_names(model: nn.Module, parameters: Parameters) -> list[str]:
-    """Names of the parameters that count, in the model's own order.
-
-    All that require a gradient, or those named, below a named prefix, or given.
-    """
-    model = unwrapped(model)
-    every = list(model.named_parameters(remove_duplicate=False))
-    first: dict[int, str] = {}
-    for name, p in every:
-        first.setdefault(id(p), name)
+    """Names of the parameters that count, in the model's own order, tied ones once."""
+    every = list(unwrapped(model).named_parameters(remove_duplicate=False))
     if parameters is None:
         wanted = {id(p) for _, p in every if p.requires_grad}
-        if not wanted:
-            raise ValueError(
-                "model must have parameters that require a gradient, got none: name "
-                "those that count by `parameters`"
-            )
+    elif isinstance(parameters, str | Tensor):
+        wanted = _matching(parameters, every)
+    elif isinstance(parameters, Iterable):
+        wanted = set().union(*(_matching(one, every) for one in parameters))
     else:
-        if isinstance(parameters, str | Tensor):
-            parameters = [parameters]
-        if not isinstance(parameters, Iterable):
-            raise ValueError(
-                "parameters must be names, prefixes of names or tensors, got "
-                f"{type(parameters).__name__}"
-            )
-        wanted = {i for one in parameters for i in _matching(one, every)}
-        if not wanted:
-            raise ValueError("parameters must hold at least one, got none")
-    return [name for i, name in first.items() if i in wanted]
+        kind = type(parameters).__name__
+        raise ValueError(f"parameters must be names or tensors, got {kind}")
+    if not wanted:
+        raise ValueError(
+            "parameters must hold at least one, got none: by default they are those "
+            "that require a gradient"
+        )
+    names = {id(p): name for name, p in reversed(every)}
+    firsts = dict.fromkeys(id(p) for _, p in every)
+    return [names[i] for i in firsts if i in wanted]
 
 
-def _matching(one: Any, every: list[tuple[str, nn.Parameter]]) -> list[int]:
+def _matching(one: Any, every: list[tuple[str, nn.Parameter]]) -> set[int]:
     if isinstance(one, Tensor):
-        found = [id(p) for _, p in every if p is one]
+        found = {id(p) for _, p in every if p is one}
+        got = f"a tensor {tuple(one.shape)}"
     else:
+        got = repr(one)
         plain = str(one).removeprefix("module.").removeprefix("_orig_mod.")
-        prefixes = (str(one), plain)
-        found = [
-            id(p)
-            for name, p in every
-            if name in prefixes or name.startswith(tuple(f"{x}." for x in prefixes))
-        ]
-    if found:
-        return found
-    known = ", ".join(name for name, _ in every[:20])
-    got = f"a tensor {tuple(one.shape)}" if isinstance(one, Tensor) else repr(one)
-    raise ValueError(f"parameters must be some of the model's ({known}), got {got}")
+        found = {
+            id(p) for n, p in every if f"{n}.".startswith((f"{one}.", f"{plain}."))
+        }
+    if not found:
+        known = ", ".join(name for name, _ in every[:20])
+        raise ValueError(f"parameters must be some of the model's ({known}), got {got}")
+    return found
 
 
 class Called(nn.Module):
-    """A model as a function of a batch's tree, to one floating tensor (M, C)."""
+    """A model as a function of a batch, to one floating tensor (m, C)."""
 
     def __init__(self, model: nn.Module, output: Output, forward: Forward) -> None:
         super().__init__()
-        self.model = model
-        self.output = output
+        self.model, self.output, self.call = model, output, forward
         if forward is not None and not _takes(forward, model, None):
             raise ValueError(
                 "forward must be a function of (model, batch), as the model is copied, "
                 f"got {forward!r}"
             )
-        self.call = forward
 
     def forward(self, batch: Batch) -> Tensor:
         """Outputs (m, C) of the examples of a batch."""
@@ -182,11 +164,10 @@ class Called(nn.Module):
         if self.call is not None:
             return self.call(self.model, tree)
         if isinstance(tree, Mapping):
-            if _takes(self.model.forward, **tree):
-                return self.model(**tree)
             unlabelled = {k: v for k, v in tree.items() if k not in ("labels", "label")}
-            if _takes(self.model.forward, **unlabelled):
-                return self.model(**unlabelled)
+            for part in (tree, unlabelled):
+                if _takes(self.model.forward, **part):
+                    return self.model(**part)
         elif isinstance(tree, tuple | list) and _takes(self.model.forward, *tree):
             return self.model(*tree)
         return self.model(tree)
@@ -196,18 +177,15 @@ class Called(nn.Module):
             return outputs
         if callable(self.output):
             return self.output(outputs)
-        if isinstance(outputs, Tensor):
-            raise _Refusal(
-                "output must be left out, as the model returns a tensor, got "
-                f"{self.output!r}"
-            )
-        try:
-            return outputs[self.output]
-        except (KeyError, IndexError, TypeError):
-            found = getattr(outputs, str(self.output), None)
+        found = None
+        if not isinstance(outputs, Tensor):
+            try:
+                found = outputs[self.output]
+            except (KeyError, IndexError, TypeError):
+                found = getattr(outputs, str(self.output), None)
         if found is None:
             raise _Refusal(
-                f"output must be a part of what the model returns, "
+                "output must be a key, index or attribute of what the model returns, "
                 f"{_described(outputs)}, got {self.output!r}"
             )
         return found
@@ -222,21 +200,17 @@ def _takes(function: Callable, *args: Any, **kwargs: Any) -> bool:
         inspect.signature(function).bind(*args, **kwargs)
     except TypeError:
         return False
-    except ValueError:  # no signature is known
-        return True
     return True
 
 
 def _described(outputs: Any) -> str:
-    if isinstance(outputs, Mapping):
-        return f"{type(outputs).__name__} with keys {list(outputs)}"
-    if isinstance(outputs, tuple | list):
-        return f"{type(outputs).__name__} of {len(outputs)}"
-    return type(outputs).__name__
+    kind = type(outputs).__name__
+    keys = f" with keys {list(outputs)}" if isinstance(outputs, Mapping) else ""
+    return kind + (f" of {len(outputs)}" if isinstance(outputs, tuple) else keys)
 
 
 def forward(called: Called, batch: Batch, advice: str = "") -> Tensor:
-    """The model's outputs (M, C), or a ValueError that says what it does not take."""
+    """The model's outputs (m, C), or a ValueError that says what it does not take."""
     try:
         with _no_reentrant_checkpoint():
             return called(batch)
@@ -251,7 +225,7 @@ def forward(called: Called, batch: Batch, advice: str = "") -> Tensor:
 
 class _NoReentrantCheckpoint:
     @staticmethod
-    def apply(*args: Any) -> None:
+    def apply(*args: Any) -> NoReturn:
         raise _Refusal(
             "model must use torch.utils.checkpoint with use_reentrant=False: a "
             "reentrant one has gradients that torch.autograd.grad cannot ask for"
@@ -262,11 +236,11 @@ class _NoReentrantCheckpoint:
 def _no_reentrant_checkpoint() -> Iterator[None]:
     """Reentrant checkpoints hide their parameters: they are refused, not believed."""
     kept = checkpoint.CheckpointFunction
-    checkpoint.CheckpointFunction = _NoReentrantCheckpoint
+    vars(checkpoint)["CheckpointFunction"] = _NoReentrantCheckpoint
     try:
         yield
     finally:
-        checkpoint.CheckpointFunction = kept
+        vars(checkpoint)["CheckpointFunction"] = kept
 
 
 def check_examples_alone(called: Called, batch: Batch, outputs: Tensor) -> None:
@@ -284,17 +258,19 @@ def check_examples_alone(called: Called, batch: Batch, outputs: Tensor) -> None:
         raise ValueError(
             f"model must treat each example alone, but some fail alone: {error}"
         ) from error
-    if not agree(alone, outputs.detach()):
-        change = (outputs - alone).abs().max()
+    if not agree(alone, outputs):
         raise ValueError(
             "model must treat each example alone, but its outputs change with the "
             "other examples of the batch, or from call to call, by up to "
-            f"{float(change):.3g}: Fisher information is then not additive (T12)"
+            f"{float((outputs - alone).abs().max()):.3g}: Fisher information is then "
+            "not additive (T12)"
         )
 
 
 def agree(found: Tensor, expected: Tensor) -> bool:
     """Whether both are the same up to rounding, or not finite."""
+    if not expected.numel():
+        return True
     gap = (found - expected).abs().amax()
     tolerance = torch.finfo(expected.dtype).eps ** 0.5
     return not gap > tolerance * expected.abs().amax()
@@ -309,7 +285,7 @@ def check_differentiable(outputs: Tensor) -> None:
         )
 
 
-def refuse_gradient(name: str, example: int) -> None:
+def refuse_gradient(name: str, example: int) -> NoReturn:
     """Raise for a parameter's gradient by an example that is not finite."""
     raise ValueError(
         f"model must have finite gradients, got NaN or infinite ones of parameter "

@@ -1,7 +1,7 @@
 """Fisher roots of a whole network, by one general route and a fast one (T12-T16)."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from numpy.typing import ArrayLike
@@ -52,28 +52,25 @@ def network_roots(
 ) -> FisherRoots:
     """Fisher roots of a network's parameters: F_i = J_i^T Lambda_i J_i (T16, T31).
 
-    The model is evaluated as a copy in `dtype` and in eval mode, dropout off; it is
-    left as it is, and roots do not follow its later training. Each example is
-    differentiated alone, by torch.func or, where a module has no rule for that, one
-    after the other; where stock linear layers hold all parameters that count, and a
-    pass proves that it is right for its examples, they are held as `LayeredRoots`,
-    whose inner products need no array of size D. What is held takes up to 256 MiB in
-    all; beyond, each pass computes the roots again, a chunk at a time.
+    The model is evaluated as a copy in `dtype` and in eval mode, and left as it is;
+    roots do not follow its later training. Each example is differentiated alone. Where
+    stock linear layers hold all parameters that count, and a pass proves that it is
+    right for its examples, they are held as `LayeredRoots`, whose inner products need
+    no array of size D. What is held takes up to 256 MiB; beyond, each pass computes the
+    roots again, a chunk at a time.
 
     Args:
         model: any torch.nn.Module from inputs to outputs (M, C), which mean to `family`
             what they mean in `last_layer_roots`.
-        inputs: (M, ...); a tuple or a dict of such is passed on as arguments.
+        inputs: (M, ...); a tuple or dict of such is passed on as arguments.
         family: of the labels, `Categorical()` by default.
-        estimator: "exact", "monte_carlo", "hard_label" or "empirical", as in
-            `last_layer_roots`.
+        estimator: as in `last_layer_roots`.
         labels: (M,), or what the family needs, for "empirical".
         num_samples: S, of "monte_carlo".
         generator: of "monte_carlo".
-        dtype: a floating dtype, of the copy and of the roots.
-        parameters: which ones count, D in all: names, prefixes of names or tensors. By
-            default those that require a gradient; in `model.parameters()`'s order,
-            tied ones once.
+        dtype: floating, of the copy and of the roots.
+        parameters: D numbers in all: names, prefixes of names or tensors; by default
+            those that require a gradient. In the model's order, tied ones once.
         output: key, index or function of where the outputs are in what is returned.
         forward: a function of (model, inputs) that runs the model otherwise.
     Returns:
@@ -81,8 +78,7 @@ def network_roots(
     Raises:
         ValueError: wrong shapes, non-finite values or gradients, bad labels, a model
             that torch cannot differentiate, or whose outputs for one example depend on
-            the others, as with batch-norm in train mode: its Fisher information is not
-            additive (T12).
+            the others: its Fisher information is not additive (T12).
     Example:
         >>> from fimlib.families import Gaussian
         >>> model = nn.Linear(1, 1).requires_grad_(False)
@@ -209,7 +205,6 @@ class Network:
         names = chosen_names(model, parameters)
         first = next(frozen.parameters())
         self.dtype, self.device = dtype, first.device
-        # What a module that fixes its dtype needs.
         own = first.dtype
         self._advice = "" if own == dtype else f" (does it need dtype={own}?)"
         self.called = Called(frozen.to(dtype), output, forward)
@@ -227,11 +222,7 @@ class Network:
     def roots(
         self, batch: Batch, options: tuple, start: int = 0, fresh: bool = True
     ) -> NetworkRoots:
-        """Roots of a prepared batch, of which nothing is computed but U.
-
-        options: family, estimator, labels, num_samples, generator. start: the number of
-        the first example. fresh: whether to check that each example stands alone.
-        """
+        """Roots of a prepared batch, numbered from `start`; T12 is checked if fresh."""
         outputs, pull = self._outputs_and_pull(batch, fresh)
         factor = output_factor(options[0], outputs, *options[1:]).to(self.dtype)
         numbers = torch.arange(start, start + len(batch))
@@ -259,26 +250,29 @@ class Network:
 
     def _layered(self, batch: Batch, fresh: bool) -> tuple[Tensor, Callable] | None:
         """A pass of the fast route, or None, once and for all, if it does not apply."""
-        if self.layers is None:
-            return None
-        try:
-            found = layered_pass(
-                lambda: forward(self.called, batch), self.layers, len(batch)
-            )
-            if found is not None and fresh:
-                check_examples_alone(self.called, batch, found[0])
-        except (RuntimeError, ValueError):
-            # Whatever is wrong, the general route finds it, or does without.
-            found = None
-        if found is None:
-            self.layers = None
+        found = None
+        if self.layers is not None:
+            try:
+                found = layered_pass(
+                    lambda: forward(self.called, batch),
+                    self.layers,
+                    self.parameters,
+                    len(batch),
+                )
+                if found is not None and fresh:
+                    check_examples_alone(self.called, batch, found[0])
+            except (RuntimeError, ValueError):
+                # Whatever is wrong, the general route finds it, or does without.
+                found = None
+        self.layers = None if found is None else self.layers
         return found
 
     def numbers_each(self, rank: int) -> int:
         """Numbers that the roots of one example take when they are held."""
         if self.layers is None:
             return rank * self.num_parameters
-        return sum(layer.numbers(rank) for layer in self.layers)
+        layers = [layer.module for layer in self.layers]
+        return sum(x.in_features + rank * x.out_features for x in layers)
 
     def held(self, batch: Batch, factor: Tensor, numbers: Tensor) -> FisherRoots:
         """Held roots U_i^T J_i of a batch from U (m, C, r)."""
@@ -296,58 +290,53 @@ class Network:
                 pairs = zip(batch.split(1), factor, strict=True)
                 found = torch.stack([self._rows_of_one(x, u) for x, u in pairs])
         if not is_finite(found):
-            example, parameter = self._not_finite(found)
-            refuse_gradient(parameter, int(numbers[example]))
+            self.refuse(found, numbers)
         return found
 
-    def function(self, parameters: dict[str, Tensor], batch: Batch) -> Tensor:
-        """Outputs (m, C) of a batch with these parameters, for torch.func."""
-        named = {f"model.{name}": value for name, value in parameters.items()}
+    def function(self, theta: Tensor, batch: Batch) -> Tensor:
+        """Outputs (m, C) of a batch with parameters theta (D,), for torch.func."""
+        parts = theta.split([p.numel() for p in self.parameters.values()])
+        named = {
+            f"model.{name}": part.view(p.shape)
+            for (name, p), part in zip(self.parameters.items(), parts, strict=True)
+        }
         return functional_call(self.called, named, (batch,))
+
+    @property
+    def theta(self) -> Tensor:
+        """The parameters (D,)."""
+        return torch.cat([p.detach().flatten() for p in self.parameters.values()])
 
     def product(self, batch: Batch, factor: Tensor, vector: Tensor) -> Tensor:
         """sum_i J_i^T U_i U_i^T J_i v (D,): once forward and once backward."""
-        values = {name: p.detach() for name, p in self.parameters.items()}
-        parts = vector.split([p.numel() for p in values.values()])
-        tangents = {
-            name: part.view(p.shape)
-            for (name, p), part in zip(values.items(), parts, strict=True)
-        }
 
-        def outputs(parameters: dict[str, Tensor]) -> Tensor:
-            return self.function(parameters, batch)
+        def outputs(theta: Tensor) -> Tensor:
+            return self.function(theta, batch)
 
-        change = jvp(outputs, (values,), (tangents,))[1]
+        change = jvp(outputs, (self.theta,), (vector,))[1]
         weights = (factor @ (factor.mT @ change[:, :, None]))[:, :, 0]
-        grads = vjp(outputs, values)[1](weights)[0]
-        return torch.cat([g.flatten() for g in grads.values()]).double()
+        return vjp(outputs, self.theta)[1](weights)[0].double()
 
     def _mapped_rows(self, batch: Batch, factor: Tensor) -> Tensor | None:
-        """All rows at once by vmap, or None where a module has no rule, or a wrong one.
-
-        The proof: their sum, weighted at random, is the gradient of the batch by plain
-        autograd, and the outputs are the batch's.
-        """
-        if not all(isinstance(leaf, Tensor) for leaf in batch.rows):
-            return None
-        parameters = {name: p.detach() for name, p in self.parameters.items()}
+        """All rows at once by vmap, or None if a module has no rule, or a wrong one."""
 
         def pull_back(u: Tensor, *row: Tensor) -> tuple[Tensor, Tensor]:
             one = batch.with_rows([x[None] for x in row])
-            out, pull = vjp(lambda p: self.function(p, one)[0], parameters)
-            grads = vmap(pull)(u.mT)[0]
-            return out, torch.cat([g.flatten(1) for g in grads.values()], 1)
+            out, pull = vjp(lambda theta: self.function(theta, one)[0], self.theta)
+            return out, vmap(pull)(u.mT)[0]
 
         try:
             outputs, rows = vmap(pull_back)(factor, *batch.rows)
         except Exception:
             return None  # whatever it is that vmap cannot do here
+        # The proof: outputs are the batch's, and the rows' sum, weighted at random, is
+        # the gradient of the batch by plain autograd.
         plain = forward(self.called, batch)
         check_differentiable(plain)
         source = torch.Generator().manual_seed(len(batch))
         w = torch.rand(rows.shape[:2], generator=source, dtype=rows.dtype).to(rows)
         together = torch.einsum("mr,mrd->d", w, rows)
-        expected = self._flat_gradient(plain, (factor @ w[:, :, None])[:, :, 0])
+        expected = self.gradient(plain, (factor @ w[:, :, None])[:, :, 0])
         sizes = [p.numel() for p in self.parameters.values()]
         pairs = zip(together.split(sizes), expected.split(sizes), strict=True)
         right = agree(outputs, plain) and all(agree(x, y) for x, y in pairs)
@@ -357,14 +346,12 @@ class Network:
         """U^T J (r, D) of one example by plain autograd."""
         out = forward(self.called, one)
         check_differentiable(out)
-        return torch.stack([self._flat_gradient(out, v[None]) for v in u.mT])
+        return torch.stack([self.gradient(out, v[None]) for v in u.mT])
 
-    def _flat_gradient(
-        self, out: Tensor, weights: Tensor, create_graph: bool = False
-    ) -> Tensor:
+    def gradient(self, out: Tensor, weights: Tensor, again: bool = False) -> Tensor:
         """Gradient (D,) of weights . out, zero by parameters that are not used."""
         leaves, options = tuple(self.parameters.values()), {"retain_graph": True}
-        options |= {"create_graph": create_graph, "materialize_grads": True}
+        options |= {"create_graph": again, "materialize_grads": True}
         try:
             grads = torch.autograd.grad(out, leaves, weights, **options)
         except RuntimeError as error:
@@ -373,9 +360,9 @@ class Network:
             ) from error
         return torch.cat([g.to_dense().flatten() for g in grads])
 
-    def _not_finite(self, found: Tensor) -> tuple[int, str]:
-        """The first example, and parameter, of gradients (m, ..., D) that are not."""
-        bad = (~found.isfinite()).nonzero()[0]
-        number, place = int(bad[0]), int(bad[-1])
+    def refuse(self, found: Tensor, numbers: Tensor) -> NoReturn:
+        """Raise for gradients (m, ..., D) of which one is not finite."""
+        bad = (~found.isfinite()).nonzero()[0].cpu()
         ends = torch.tensor([p.numel() for p in self.parameters.values()]).cumsum(0)
-        return number, list(self.parameters)[int((ends <= place).sum())]
+        name = list(self.parameters)[int((ends <= bad[-1]).sum())]
+        refuse_gradient(name, int(numbers[bad[0]]))

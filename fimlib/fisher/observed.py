@@ -18,7 +18,6 @@ from fimlib.fisher.model import (
     Parameters,
     agree,
     check_differentiable,
-    refuse_gradient,
 )
 from fimlib.fisher.model import (
     forward as run,
@@ -52,8 +51,8 @@ def observed_information(
         inputs: (M, ...), as in `network_roots`.
         labels: (M,), or what the family needs.
         family: of the labels, `Categorical()` by default.
-        dtype: a floating dtype.
-        parameters: which ones count, D in all, as in `network_roots`.
+        dtype: floating, of the copy and of the result.
+        parameters: D numbers, as in `network_roots`.
         output: as in `network_roots`.
         forward: as in `network_roots`.
     Returns:
@@ -80,18 +79,18 @@ def observed_information(
     outputs = network.outputs(batch)
     gradient = family.output_gradient(outputs, labels).to(network.dtype)
     curvature = family.output_hessian(outputs, labels).to(network.dtype)
-    found = []
-    step = chunk_step(size**2)
-    for start, x in zip(range(0, len(batch), step), batch.split(step), strict=True):
+    found, step = [], chunk_step(size**2)
+    for start in range(0, len(batch), step):
         part = slice(start, start + step)
-        eye = torch.eye(gradient.shape[1]).to(gradient).expand(len(x), -1, -1)
-        numbered = torch.arange(start, start + len(x))
-        jacobian = network.rows(x, eye, numbered)
-        residual = _residual(network, x, gradient[part])
-        if not is_finite(residual):
-            example, parameter = network._not_finite(residual)
-            refuse_gradient(parameter, start + example)
-        found.append(jacobian.mT @ curvature[part] @ jacobian + residual)
+        x, g = batch[part], gradient[part]
+        eye = torch.eye(g.shape[1]).to(g).expand(len(g), -1, -1)
+        examples = torch.arange(start, start + len(g))
+        jacobian = network.rows(x, eye, examples)
+        found.append(
+            jacobian.mT @ curvature[part] @ jacobian + _residual(network, x, g)
+        )
+        if not is_finite(found[-1]):
+            network.refuse(found[-1], examples)
     result = torch.cat(found)
     return (result + result.mT) / 2
 
@@ -107,30 +106,18 @@ def _residual(network: Network, batch: Batch, gradient: Tensor) -> Tensor:
 
 
 def _mapped_residual(network: Network, batch: Batch, gradient: Tensor) -> Tensor | None:
-    """By vmap, or None where a module has no second derivative, or a wrong one.
-
-    Layer-norm has a wrong one in torch 2.13: the first example is computed both ways.
-    """
-    if not all(isinstance(leaf, Tensor) for leaf in batch.rows):
-        return None
-    values = [p.detach() for p in network.parameters.values()]
-    start = torch.cat([p.flatten() for p in values])
+    """By vmap, or None where a module has no second derivative, or a wrong one."""
 
     def value(theta: Tensor, g: Tensor, *row: Tensor) -> Tensor:
-        parts = theta.split([p.numel() for p in values])
-        named = {
-            name: part.view(p.shape)
-            for name, p, part in zip(network.parameters, values, parts, strict=True)
-        }
         one = batch.with_rows([x[None] for x in row])
-        return (network.function(named, one)[0] * g).sum()
+        return (network.function(theta, one)[0] * g).sum()
 
     try:
-        found = vmap(lambda g, *row: hessian(value)(start, g, *row))(
-            gradient, *batch.rows
-        ).detach()
+        mapped = vmap(lambda *row: hessian(value)(network.theta, *row))
+        found = mapped(gradient, *batch.rows).detach()
     except Exception:
         return None  # whatever it is that vmap cannot do here
+    # Layer-norm has a wrong one in torch 2.13: one example is computed both ways.
     first = _residual_of_one(network, batch[:1], gradient[0])
     return found if agree(found[0], first) else None
 
@@ -139,8 +126,8 @@ def _residual_of_one(network: Network, one: Batch, g: Tensor) -> Tensor:
     """The same of one example, (D, D), by plain autograd twice."""
     out = run(network.called, one)
     check_differentiable(out)
-    first = network._flat_gradient(out, g[None], create_graph=True)
+    first = network.gradient(out, g[None], again=True)
     if not first.requires_grad:
         return first.new_zeros(len(first), len(first))
     eye = torch.eye(len(first)).to(first)
-    return torch.stack([network._flat_gradient(first, e) for e in eye]).detach()
+    return torch.stack([network.gradient(first, e) for e in eye]).detach()

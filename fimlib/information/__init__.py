@@ -11,6 +11,7 @@ Small problems are solved on the rows R_i X themselves, with a relative error of
 eps sqrt(cond(P)); larger ones on Gram blocks, with eps cond(P) and a warning past 1e-6.
 """
 
+from fimlib._checks import guard
 from fimlib.information.expected import (
     batch_eig,
     eig,
@@ -36,3 +37,5 @@ __all__ = [
     "pig",
     "scores",
 ]
+
+guard(globals())

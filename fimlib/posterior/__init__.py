@@ -1,5 +1,6 @@
 """Gaussian (Laplace) posteriors by their precision P = prior + sum of F_i (T10-T12)."""
 
+from fimlib._checks import guard
 from fimlib.posterior.approximate import (
     DiagonalPosterior,
     KroneckerPosterior,
@@ -19,3 +20,5 @@ __all__ = [
     "SketchPosterior",
     "marglik_precision",
 ]
+
+guard(globals())

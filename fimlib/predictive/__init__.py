@@ -11,7 +11,10 @@ of the divergences KL(p(Y_i|o) || p(Y_i)), and a matrix product gives these for 
 and o at once (`fimlib.predictive.tables`).
 """
 
+from fimlib._checks import guard
 from fimlib.predictive.noise import NoiseCeiling, noise_ceiling
 from fimlib.predictive.scores import bald, batch_bald, epig, jepig
 
 __all__ = ["NoiseCeiling", "bald", "batch_bald", "epig", "jepig", "noise_ceiling"]
+
+guard(globals())

@@ -6,7 +6,10 @@ loaded on first use (PEP 562), so that the registry of methods needs no torch.
 
 import sys
 from importlib import import_module
+from inspect import isfunction
 from types import ModuleType
+
+from fimlib._checks import guarded
 
 _HOMES = {
     "Selection": "result",
@@ -24,7 +27,6 @@ _HOMES = {
     "frank_wolfe": "frank_wolfe",
     "k_dpp": "dpp",
     "batch_bald": "prediction",
-    "methods": "registry",
 }
 
 __all__ = list(_HOMES)
@@ -46,7 +48,7 @@ def __getattr__(name):
     if name not in _HOMES:
         raise AttributeError(f"module 'fimlib.selection' has no attribute {name!r}")
     value = getattr(import_module(f"fimlib.selection.{_HOMES[name]}"), name)
-    globals()[name] = value
+    globals()[name] = value = guarded(value) if isfunction(value) else value
     return value
 
 

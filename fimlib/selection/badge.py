@@ -2,7 +2,7 @@
 
 import torch
 
-from fimlib._checks import as_tensor, check_generator
+from fimlib._checks import as_tensor
 from fimlib.families import Categorical
 from fimlib.fisher.last_layer import warn_of_probabilities
 from fimlib.selection.distances import Points, checked, d2_sampling
@@ -25,7 +25,6 @@ def badge(features, logits, batch_size, generator=None, dtype=torch.float64):
     features = as_tensor(features, "features", ("M", "d"), dtype)
     checked_batch_size(batch_size, len(features), "features")
     logits = as_tensor(logits, "logits", (len(features), "C"))
-    check_generator(generator)
     warn_of_probabilities(logits)
     family = Categorical()
     residuals = family.output_gradient(logits, family.mode(logits)).to(features)

@@ -260,7 +260,7 @@ def d2_sampling(points, batch_size, first="norm", train=None, generator=None):
     with probability s / u. The first that is refused brings all bounds up to date, so
     that the next draw is by s itself: the mixture is exactly proportional to s.
     """
-    batch_size = checked_batch_size(batch_size, len(points))
+    batch_size = checked_batch_size(batch_size, len(points), "features")
     nearest, chosen, gains = Nearest(points, train), [], []
     like = {"device": points.features.device, "generator": generator}
     if train is None:
@@ -295,7 +295,7 @@ def _farthest(points, batch_size, train, values):
     The largest bound that is up to date is the largest distance: the others can only
     fall. Where it is not, all are brought up to date.
     """
-    batch_size = checked_batch_size(batch_size, len(points))
+    batch_size = checked_batch_size(batch_size, len(points), "features")
     nearest, chosen, gains = Nearest(points, train), [], []
     if train is None:
         chosen.append(lowest_best(points.norms))

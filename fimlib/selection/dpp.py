@@ -6,7 +6,7 @@ sampling only resembles it.
 
 import torch
 
-from fimlib._checks import as_tensor, rounding, symmetric
+from fimlib._checks import as_tensor, check_choice, rounding, symmetric
 from fimlib.dual import gram_matrix
 from fimlib.fisher import FisherRoots
 from fimlib.posterior.span import EPS, stacked
@@ -29,7 +29,8 @@ def k_dpp(items, batch_size, generator=None, is_kernel=None):
     symmetric array without `is_kernel`, which may be meant either way. Source: Kulesza
     & Taskar 2012, arXiv:1207.6083, section 5.2 (k-DPPs: 2011).
     """
-    eps = rounding(items) if is_kernel else EPS
+    check_choice(is_kernel, "is_kernel", (None, True, False))
+    eps = rounding(items, "items") if is_kernel else EPS
     items = _checked(items, is_kernel)
     batch_size = checked_batch_size(batch_size, len(items), "items")
     vectors, singular = _decomposition(items, eps)

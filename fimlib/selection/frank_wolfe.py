@@ -19,7 +19,7 @@ def frank_wolfe(features, batch_size, dtype=torch.float64):
     squared length of what is left. Errors as in `k_means_pp`.
     """
     points = points_of(features, "features", dtype)
-    batch_size = checked_batch_size(batch_size, len(points))
+    batch_size = checked_batch_size(batch_size, len(points), "features")
     norms = points.norms.sqrt()
     radius, left = norms.sum(), points.total()
     reached, chosen, gains = torch.zeros_like(left), [], []

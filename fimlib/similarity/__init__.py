@@ -30,6 +30,7 @@ Sources: Kothawade et al. 2021 (SIMILAR, arXiv:2107.00717); Kothawade et al. 202
 (PRISM, arXiv:2103.00128).
 """
 
+from fimlib._checks import guard
 from fimlib.similarity.kernels import similarity_matrix
 from fimlib.similarity.limits import (
     MutualInformationLimit,
@@ -54,3 +55,5 @@ __all__ = [
     "principal_angles",
     "similarity_matrix",
 ]
+
+guard(globals())

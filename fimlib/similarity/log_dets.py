@@ -19,7 +19,7 @@ def log_det(S, jitter=0.0):
     Raises ValueError for a negative jitter and, with the smallest eigenvalue, where
     S + jitter I has one below zero.
     """
-    eps = rounding(S)
+    eps = rounding(S, "S")
     S = _square(S, "S")
     jitter = _not_negative(jitter, "jitter")
 
@@ -39,7 +39,7 @@ def log_det_cg(S_A, S_AT, S_T, jitter=0.0, nu=1.0):
     repeats one, without jitter. Raises ValueError for wrong shapes, a negative jitter
     or nu, and blocks that belong to no similarity matrix, as nu > 1 may make them.
     """
-    eps = max(map(rounding, (S_A, S_AT, S_T)))
+    eps = max(map(rounding, (S_A, S_AT, S_T), ("S_A", "S_AT", "S_T")))
     S_A, S_T = _square(S_A, "S_A"), _square(S_T, "S_T", empty=True)
     S_AT = as_tensor(S_AT, "S_AT", (len(S_A), len(S_T)))
     jitter, nu = _not_negative(jitter, "jitter"), _not_negative(nu, "nu")
@@ -69,7 +69,7 @@ def log_det_mi(S_A, S_AE, S_E, jitter=0.0, eta=1.0):
     the joint matrix indefinite, and, without jitter, where E spans a direction of A,
     which makes the value infinite.
     """
-    eps = max(map(rounding, (S_A, S_AE, S_E)))
+    eps = max(map(rounding, (S_A, S_AE, S_E), ("S_A", "S_AE", "S_E")))
     S_A, S_E = _square(S_A, "S_A"), _square(S_E, "S_E")
     none = S_A.new_zeros(len(S_A), 0), S_E.new_zeros(len(S_E), 0), S_A.new_zeros(0, 0)
     return _mutual(S_A, S_AE, S_E, *none, jitter, eta, 1.0, eps)
@@ -84,7 +84,8 @@ def log_det_cmi(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter=0.0, eta=1.0, nu=1.0):
     precision lambda I + F_T. Errors as `log_det_mi`; eta != nu may make the joint
     matrix indefinite even below 1.
     """
-    eps = max(map(rounding, (S_A, S_AE, S_E, S_AT, S_ET, S_T)))
+    names = ("S_A", "S_AE", "S_E", "S_AT", "S_ET", "S_T")
+    eps = max(map(rounding, (S_A, S_AE, S_E, S_AT, S_ET, S_T), names))
     S_A, S_E = _square(S_A, "S_A"), _square(S_E, "S_E")
     S_T = _square(S_T, "S_T", empty=True)
     S_AT = as_tensor(S_AT, "S_AT", (len(S_A), len(S_T)))

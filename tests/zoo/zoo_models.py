@@ -371,19 +371,6 @@ class Norms(nn.Module):
         return self.head(self.instance(h * h).amax(2))
 
 
-class Words(nn.Module):
-    """Takes words, and looks them up."""
-
-    def __init__(self):
-        super().__init__()
-        self.embed = nn.Embedding(3, HIDDEN)
-        self.head = nn.Linear(HIDDEN, CLASSES)
-
-    def forward(self, words):
-        ids = torch.tensor([len(word) % 3 for word in words])
-        return self.head(torch.tanh(self.embed(ids)))
-
-
 class Bayesian(nn.Module):
     """Parameters of its own, without any layer."""
 
@@ -444,7 +431,7 @@ def zoo():
     star = {"run": lambda model, x: model(*x)}
     table = torch.cat([numbers(4, M, 1, seed=5).double(), normal(M, 2)], 1)
     table[0, 0] = 3
-    words = {"words": ["a", "bb", "ccc", "dd", "eeeee", "f"], "length": LENGTHS}
+    parts = {"a": X, "b": {"c": normal(M, HIDDEN, seed=8), "d": "a note"}}
     return {
         "mlp": lambda: Animal(Net(), X, fast=True),
         "residual mlp": lambda: Animal(Residual(), X, fast=True),
@@ -513,11 +500,12 @@ def zoo():
         ),
         "fourier": lambda: Animal(Fourier(), X, fast=True),
         "parameters alone": lambda: Animal(Bayesian(), X, None),
-        "words": lambda: Animal(
-            Words(),
-            words,
-            options={"forward": lambda model, batch: model(batch["words"])},
-            run=lambda model, x: model(x["words"]),
+        "a function of the batch": lambda: Animal(
+            TwoInputs(),
+            parts,
+            fast=True,
+            options={"forward": lambda model, x: model(x["a"], x["b"]["c"])},
+            run=lambda model, x: model(x["a"], x["b"]["c"]),
         ),
         "a tuple": lambda: Animal(
             Returns(lambda z: (z.sum(), z)),
