@@ -123,11 +123,11 @@ def guarded(function: Callable) -> Callable:
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
         for name, value in signature.bind(*args, **kwargs).arguments.items():
-            wanted, fits = _KINDS.get(name, ("", callable))
+            wanted, fits, hint = _KINDS.get(name, ("", callable, ""))
             default = value is signature.parameters[name].default
             if wanted and not default and not fits(value):
                 kind = type(value).__name__
-                raise ValueError(f"{name} must be {wanted}, got {kind}")
+                raise ValueError(f"{name} must be {wanted}, got {kind}{hint}")
         return function(*args, **kwargs)
 
     return checked
@@ -142,20 +142,25 @@ def _is_posterior(value: Any) -> bool:
 
 
 # What arguments of these names are in every public function.
-_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    **dict.fromkeys(("post", "posterior"), ("a GaussianPosterior", _is_posterior)),
+_KINDS: dict[str, tuple[str, Callable[[Any], bool], str]] = {
+    **dict.fromkeys(("post", "posterior"), ("a GaussianPosterior", _is_posterior, "")),
     **dict.fromkeys(
         ("roots", "eval_roots", "train_roots"),
-        ("Fisher roots (wrap features (M, d) as FisherRoots.from_dense)", _are_roots),
+        (
+            "Fisher roots",
+            _are_roots,
+            ": wrap features (M, d) as fimlib.fisher.FisherRoots.from_dense(features)",
+        ),
     ),
     **dict.fromkeys(
         ("jackknife", "return_error", "pairwise", "progress", "bias"),
-        ("True or False", lambda value: isinstance(value, bool | np.bool_)),
+        ("True or False", lambda value: isinstance(value, bool | np.bool_), ""),
     ),
-    "score": ("a function", callable),
+    "score": ("a function", callable, ""),
     "generator": (
-        "a torch.Generator, such as torch.Generator().manual_seed(0)",
+        "a torch.Generator",
         lambda value: isinstance(value, torch.Generator),
+        ": pass torch.Generator().manual_seed(0)",
     ),
 }
 

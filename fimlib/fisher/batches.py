@@ -85,7 +85,7 @@ def _digests(loader: Iterable, whole: bool) -> list[str]:
         digest = hashlib.blake2b()
         for leaf in Batch(unpacked(batch, whole)[0], "loader").rows:
             flat = leaf.cpu().contiguous().view(-1).view(torch.uint8)
-            digest.update(flat.numpy())
+            digest.update(flat.numpy().tobytes())
         found.append(digest.hexdigest())
     return found
 

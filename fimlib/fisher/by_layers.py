@@ -125,10 +125,13 @@ def _fits(row: tuple, count: int) -> bool:
     return bool(row) and row[0].shape[:-1] == (count,) and row[0]._version == row[2]
 
 
-def _proven(outputs: Tensor, shifts: list[Tensor], parameters: dict) -> bool:
+def _proven(
+    outputs: Tensor, shifts: list[Tensor], parameters: dict[str, Tensor]
+) -> bool:
     """Whether row i of a layer moves output i alone, and weights move none directly."""
-    leaves, options = tuple(parameters.values()), {"retain_graph": True}
-    direct = torch.autograd.grad(outputs.sum(), leaves, allow_unused=True, **options)
+    direct = torch.autograd.grad(
+        outputs.sum(), [*parameters.values()], retain_graph=True, allow_unused=True
+    )
     if any(gradient is not None for gradient in direct):
         return False
     # With cotangents v_i and w_i v_i, for random numbers v and w, the gradients of a

@@ -14,6 +14,7 @@ from fimlib.fisher.model import (
     Called,
     Forward,
     Output,
+    agree,
     check_examples_alone,
     frozen_copy,
 )
@@ -65,7 +66,7 @@ class LastLayer:
         if fresh:
             check_examples_alone(self.called, batch, outputs)
         options = (options[0], self.layer.bias is not None, *options[1:], self.dtype)
-        return last_layer_roots(calls[0][1], outputs, *options)
+        return last_layer_roots(calls[0][1], outputs.detach(), *options)
 
     def _found(self, name: str | None, inputs: Batch) -> tuple[str, nn.Linear]:
         modules = self.called.model.named_modules()
@@ -94,10 +95,11 @@ class LastLayer:
         """[(module, its inputs, its outputs)] in the order of calls, and outputs."""
         calls = []
 
-        def catch(module: Any, args: tuple, kwargs: dict, result: Tensor) -> None:
+        def catch(module: Any, args: tuple, kwargs: dict, result: Tensor) -> Tensor:
             features = args[0] if args else kwargs["input"]
             # Copies, for what the model may do to either in place.
-            calls.append((module, features.clone(), result.detach().clone()))
+            calls.append((module, features.clone(), result.clone()))
+            return calls[-1][2].clone()
 
         hooks = [m.register_forward_hook(catch, with_kwargs=True) for m in modules]
         try:
@@ -106,7 +108,7 @@ class LastLayer:
         finally:
             for hook in hooks:
                 hook.remove()
-        return calls, outputs.detach()
+        return calls, outputs
 
     def _is_head(
         self, layer: nn.Linear, features: Tensor, result: Tensor, outputs: Tensor
@@ -122,12 +124,22 @@ class LastLayer:
         size = features.norm(dim=1).amax() * layer.weight.norm(dim=1).amax()
         if not (made - result).abs().amax() <= eps * (size + result.abs().amax()):
             return False
-        # Up to what carries no information, such as the constant of a log-softmax.
-        difference = (result - outputs).double()
-        basis = self.family.output_basis(outputs.shape[1], outputs.device)
-        if basis is not None:
-            difference = difference @ basis
-        return bool(difference.abs().amax() <= eps * outputs.abs().amax())
+        change = self._seen(result - outputs).abs().amax()
+        if not change <= eps * outputs.abs().amax():
+            return False
+        if not (outputs.requires_grad and result.requires_grad):
+            return True
+        # Equal, and moving together: of a clamp, say, only one would.
+        numbers = torch.arange(outputs.numel()).view_as(outputs)
+        v = self._seen(numbers.to(outputs).cos()).to(outputs)
+        found = torch.autograd.grad(outputs, result, v, materialize_grads=True)[0]
+        return agree(self._seen(found).to(v), v)
+
+    def _seen(self, rows: Tensor) -> Tensor:
+        """What of (m, C) carries information: not a constant, as of a log-softmax."""
+        rows = rows.detach().double()
+        basis = self.family.output_basis(rows.shape[1], rows.device)
+        return rows if basis is None else rows @ basis @ basis.mT
 
 
 def _refusal(what: str) -> ValueError:

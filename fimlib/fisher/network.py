@@ -322,7 +322,7 @@ class Network:
 
         def pull_back(u: Tensor, *row: Tensor) -> tuple[Tensor, Tensor]:
             one = batch.with_rows([x[None] for x in row])
-            out, pull = vjp(lambda theta: self.function(theta, one)[0], self.theta)
+            out, pull, *_ = vjp(lambda theta: self.function(theta, one)[0], self.theta)
             return out, vmap(pull)(u.mT)[0]
 
         try:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from zoo_models import numbers
+from zoo_modules import numbers
 
 from fimlib.families import Categorical
 from fimlib.fisher import LayeredRoots, network_roots

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from zoo_models import M, made, zoo
+from zoo_models import made, zoo
+from zoo_modules import M
 from zoo_truth import assert_right, found, truth
 
 from fimlib.fisher import (
