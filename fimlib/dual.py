@@ -71,7 +71,7 @@ def fisher_trace(roots):
         if isinstance(part, LayeredRoots):
             for gradients, inputs, bias in part.layers:
                 norms = _squared_norm(inputs) + bias
-                total += norms @ _squared_norm(gradients.flatten(1))
+                total += norms @ _squared_norm(gradients).sum(1)
         else:
             grams = part.self_gram().double()
             total += grams.diagonal(dim1=1, dim2=2).sum()

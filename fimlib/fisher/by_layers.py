@@ -6,7 +6,7 @@ batch; where it cannot, `Network` differentiates each example alone.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as every_module
 
 from fimlib._checks import is_finite
+from fimlib.fisher.batch import Batch
 from fimlib.fisher.layered import LayeredRoots
 from fimlib.fisher.model import agree, check_differentiable, refuse_gradient
 
@@ -62,7 +63,7 @@ def layered_pass(
     run: Callable[[], Tensor],
     layers: list[LinearLayer],
     parameters: dict[str, Tensor],
-    count: int,
+    batch: Batch,
 ) -> tuple[Tensor, Callable[[Tensor, Tensor], LayeredRoots]] | None:
     """Outputs (m, C) of a run, and their roots from U (m, C, r); None if not proven."""
     calls: dict[str, tuple] = {}
@@ -70,7 +71,7 @@ def layered_pass(
         outputs = run()
         check_differentiable(outputs)
         rows = [calls.get(layer.name, ()) for layer in layers]
-        if not all(_fits(row, count) for row in rows):
+        if not all(_fits(row, len(batch)) for row in rows):
             return None
         shifts = [shift for _, shift, _ in rows]
         # Called again to differentiate, as in a checkpoint, they count as none.
@@ -78,10 +79,11 @@ def layered_pass(
             return None
 
     def roots(factor: Tensor, numbers: Tensor) -> LayeredRoots:
-        gradients = _pulled(outputs, shifts, factor.permute(2, 0, 1))
+        gradients = _pulled(outputs, shifts, factor.permute(2, 0, 1).contiguous())
         found = []
         for layer, (values, *_), d in zip(layers, rows, gradients, strict=True):
-            if not (is_finite(d) and is_finite(values)):
+            known = any(values.data_ptr() == one.data_ptr() for one in batch.rows)
+            if not (is_finite(d) and (known or is_finite(values))):
                 bad = ~(d.flatten(1).isfinite().all(1) & values.isfinite().all(1))
                 number = int(numbers[bad.nonzero()[0, 0].cpu()])
                 refuse_gradient(f"{layer.name}.weight", number)
@@ -139,18 +141,26 @@ def _proven(
     source = torch.Generator().manual_seed(len(outputs))
     v = torch.randn(outputs.shape, generator=source).to(outputs)
     w = 0.5 + torch.rand(len(outputs), 1, generator=source).to(outputs)
-    found = _pulled(outputs, shifts, torch.stack([v, w * v]))
-    return all(agree(pair[:, 1], w * pair[:, 0]) for pair in found)
+    pair = [
+        torch.autograd.grad(
+            outputs, shifts, u, retain_graph=True, materialize_grads=True
+        )
+        for u in (v, w * v)
+    ]
+    return all(agree(theirs, w * mine) for mine, theirs in zip(*pair, strict=True))
 
 
 def _pulled(outputs: Tensor, shifts: list[Tensor], cotangents: Tensor) -> list[Tensor]:
     """Gradients (m, r, o) by each shift from cotangents (r, m, C)."""
     options: dict[str, Any] = {"retain_graph": True, "materialize_grads": True}
-    try:
-        found: Any = torch.autograd.grad(
-            outputs, shifts, cotangents, is_grads_batched=True, **options
-        )
-    except RuntimeError:  # a backward pass that has no rule for several at once
+    found: Any = None
+    if len(cotangents) > 1:
+        # A backward pass may have no rule for several at once.
+        with suppress(RuntimeError):
+            found = torch.autograd.grad(
+                outputs, shifts, cotangents, is_grads_batched=True, **options
+            )
+    if found is None:
         rows = [torch.autograd.grad(outputs, shifts, u, **options) for u in cotangents]
         found = [torch.stack(same) for same in zip(*rows, strict=True)]
-    return [gradient.transpose(0, 1).contiguous() for gradient in found]
+    return [gradient.transpose(0, 1) for gradient in found]

@@ -20,6 +20,8 @@ from fimlib.fisher.batch import Batch
 
 # Up to so many examples are each compared with being alone; more, one and two parts.
 _EACH_ALONE = 8
+# Where gradients show the same of all, some are enough.
+_SOME = 32
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 
 Parameters = str | Tensor | Iterable[str | Tensor] | None
@@ -243,14 +245,20 @@ def _no_reentrant_checkpoint() -> Iterator[None]:
         vars(checkpoint)["CheckpointFunction"] = kept
 
 
-def check_examples_alone(called: Called, batch: Batch, outputs: Tensor) -> None:
-    """Raise unless each example gets these outputs without the others, too (T12)."""
+def check_examples_alone(
+    called: Called, batch: Batch, outputs: Tensor, some: bool = False
+) -> None:
+    """Raise unless each example (or some) has its outputs without the others (T12)."""
     count = len(batch)
     if count == 1:
         outputs, parts = outputs[[0, 0]], [batch[[0, 0]]]
+    elif some and count > _SOME:
+        source = torch.Generator().manual_seed(count)
+        few = torch.randperm(count, generator=source)[:_SOME].to(outputs.device)
+        outputs, parts = outputs[few], [batch[few]]
     else:
-        some = range(count + 1) if count <= _EACH_ALONE else (0, 1, count // 3, count)
-        parts = [batch[start:stop] for start, stop in pairwise(some)]
+        cuts = range(count + 1) if count <= _EACH_ALONE else (0, 1, count // 3, count)
+        parts = [batch[start:stop] for start, stop in pairwise(cuts)]
     try:
         with torch.no_grad():
             alone = torch.cat([forward(called, part) for part in parts])

@@ -257,10 +257,10 @@ class Network:
                     lambda: forward(self.called, batch),
                     self.layers,
                     self.parameters,
-                    len(batch),
+                    batch,
                 )
                 if found is not None and fresh:
-                    check_examples_alone(self.called, batch, found[0])
+                    check_examples_alone(self.called, batch, found[0], some=True)
             except (RuntimeError, ValueError):
                 # Whatever is wrong, the general route finds it, or does without.
                 found = None
