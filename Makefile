@@ -26,10 +26,11 @@ book: $(READY)   ## build _build/html/index.html (and run the ledger on this mac
 	.venv/bin/jupyter-book build . -W -n --keep-going -q
 	@echo "open _build/html/index.html"
 
-lint: $(READY)   ## style, docstrings and types
+lint: $(READY)   ## style, docstrings, types, and displays as they were derived
 	.venv/bin/ruff check -q .
 	.venv/bin/ruff format -q --check .
 	.venv/bin/mypy --no-error-summary
+	$(PY) tools/sync_displays.py --check
 
 test: lint       ## lint, then the whole test suite, notebooks included, on two cores
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile

@@ -59,7 +59,7 @@ def bald_ours():
 
 
 def _batch(disagreement):
-    from fimlib.selection.prediction import batch_bald
+    from fimlib.selection import batch_bald
 
     pool = table(POOL, 0, disagreement)
     return lambda: batch_bald(pool, BATCH)

@@ -161,21 +161,21 @@ def _network(function, estimator):
 
 def trace_ours():
     """The exact trace of the network's Fisher information."""
-    from fimlib.dual import fisher_trace
+    from fimlib.information import fisher_trace
 
     return _network(fisher_trace, "exact")
 
 
 def gram_ours():
     """Inner products of the gradients of all pairs of examples."""
-    from fimlib.dual import gram_matrix
+    from fimlib.information import gram_matrix
 
     return _network(gram_matrix, "empirical")
 
 
 def log_det_ours():
     """log det(I + F) of the empirical Fisher information."""
-    from fimlib.dual import log_det_fisher
+    from fimlib.information import log_det_fisher
 
     return _network(log_det_fisher, "empirical")
 

@@ -1,17 +1,20 @@
 """``fimlib``: the shell. Packages add commands to it by the entry point below."""
 
-from __future__ import annotations
-
+import json
 import sys
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:  # the registry loads nothing heavy, but only `methods` needs it
-    from fimlib.registry import Method
+from fimlib import registry
 
 COMMANDS = "fimlib.commands"  # entry points that are Typer apps
+# Heading -> field, of the table of methods.
+_COLUMNS = {
+    "method": "name", "information": "quantity", "targets": "targets", "space": "space",
+    "matrix": "matrix", "form": "aggregation", "optimiser": "optimiser", "call": "call",
+}  # fmt: skip
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -25,24 +28,18 @@ def methods(
     as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
 ) -> None:
     """List the methods of data selection: what each estimates, and how."""
-    import json
-
-    from fimlib import registry
-
     if as_json:
         typer.echo(json.dumps(registry.records(), indent=2, ensure_ascii=False))
     else:
-        _print_methods(registry.methods())
+        _print_methods()
 
 
-def _print_methods(found: tuple[Method, ...]) -> None:
+def _print_methods() -> None:
     """A table on a terminal, plain columns elsewhere."""
-    rows = [("method", "information", "space", "matrix", "form", "optimiser", "call")]
-    rows += [
-        (m.name, m.quantity, m.space, m.matrix, m.aggregation, m.optimiser,
-         m.call.removeprefix("fimlib."))
-        for m in found
-    ]  # fmt: skip
+    rows = [tuple(_COLUMNS)]
+    for method in registry.methods():
+        cells = (str(getattr(method, field)) for field in _COLUMNS.values())
+        rows.append(tuple(cell.removeprefix("fimlib.") for cell in cells))
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table

@@ -201,8 +201,8 @@ def test_gram_blocks_lose_at_most_100_eps_times_the_condition(
     monkeypatch, prior, train, form
 ):
     """The way of large problems, forced on a small one: sums instead of rows."""
-    monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", 0)
-    monkeypatch.setattr("fimlib.posterior.dense._RESCUE", 0)
+    monkeypatch.setattr("fimlib.posterior.frame.EXACT_WORK", 0)
+    monkeypatch.setattr("fimlib.posterior.frame.RESCUE", 0)
     pool, evals, train = softmax_problem(2, train)
     post = GaussianPosterior.from_roots(train, prior)
     values = torch.linalg.eigvalsh(GaussianPosterior.from_roots(train, 1.0).precision)
@@ -224,7 +224,7 @@ def test_gram_blocks_lose_at_most_100_eps_times_the_condition(
 
 def test_a_precision_that_loses_half_the_digits_is_announced(monkeypatch):
     pool, _, train = softmax_problem(2, 2)
-    monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", 0)
+    monkeypatch.setattr("fimlib.posterior.frame.EXACT_WORK", 0)
     for these in (train, FisherRoots(train.dense())):
         post = GaussianPosterior.from_roots(these, 1e-12)
         with pytest.warns(AccuracyWarning, match="relative error of.*raise the prior"):
@@ -237,8 +237,8 @@ def test_a_precision_that_loses_half_the_digits_is_announced(monkeypatch):
 
 def test_many_training_examples_make_up_for_a_small_prior(monkeypatch):
     """P is well-conditioned although the prior alone would not be: no warning."""
-    monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", 0)
-    monkeypatch.setattr("fimlib.posterior.dense._RESCUE", 0)
+    monkeypatch.setattr("fimlib.posterior.frame.EXACT_WORK", 0)
+    monkeypatch.setattr("fimlib.posterior.frame.RESCUE", 0)
     pool, _, train = dense_problem(23, 2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -125,32 +125,6 @@ def test_regression_has_no_information_in_its_own_hard_label():
     assert roots.dense().abs().max() == 0.0
 
 
-def test_kronecker_roots_agree_with_their_dense_form():
-    roots = softmax_roots(M)
-    dense = FisherRoots.from_dense(roots.dense())
-    other = softmax_roots(5, seed=9)
-    half = normal(roots.num_parameters, roots.num_parameters, seed=3)
-    matrix = half @ half.mT
-
-    def same(left, right):
-        torch.testing.assert_close(left, right, rtol=1e-12, atol=1e-12)
-
-    same(roots.gram(matrix), dense.gram(matrix))
-    same(roots.gram(matrix), dense.dense() @ matrix @ dense.dense().mT)
-    same(roots.self_gram(), dense.self_gram())
-    same(roots.project(half[:, :2]), dense.project(half[:, :2]))
-    same(roots.fisher_sum(), fishers(roots).sum(0))
-    same(dense.fisher_sum(), fishers(roots).sum(0))
-    same(roots.fisher_mean(), fishers(roots).mean(0))
-    expected = torch.einsum("ird,jsd->irjs", dense.dense(), other.dense())
-    same(roots.cross(other), expected)
-    same(roots.cross(FisherRoots.from_dense(other.dense())), expected)
-    same(dense.cross(other), expected)
-    weights = normal(M, 2, roots.rank)
-    same(roots.scaled(weights).dense(), weights @ dense.dense())
-    same(dense.scaled(weights).dense(), weights @ dense.dense())
-
-
 def test_chunked_passes_give_what_one_pass_gives(monkeypatch):
     roots, matrix = softmax_roots(M), torch.eye(C * 4, dtype=torch.float64) + 0.1
     whole = roots.gram(matrix), roots.fisher_sum(), roots.project(matrix)

@@ -42,7 +42,7 @@ KINDS = ("dense", "kronecker")
 @pytest.fixture(params=[0, 10**9], ids=["by blocks", "by rows"])
 def both_paths(request, monkeypatch):
     """Run a test through the matrices of big problems and the rows of small ones."""
-    monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", request.param)
+    monkeypatch.setattr("fimlib.posterior.frame.EXACT_WORK", request.param)
 
 
 def log_det(matrix):
@@ -274,7 +274,7 @@ def test_pool_order_and_batches_do_not_matter(monkeypatch):
     pool, evals, post = problem("kronecker")
     whole = scores(pool, post, evals, pairwise=True)
     order = torch.randperm(M, generator=generator())
-    monkeypatch.setattr("fimlib.posterior.span.BATCH", 2)
+    monkeypatch.setattr("fimlib.information.expected.BATCH", 2)
     monkeypatch.setattr("fimlib.information.pairs._PAIR_BATCH", 2)
     monkeypatch.setattr("fimlib.fisher.roots._CHUNK_NUMBERS", 1)
     shuffled = scores(pool[order], post, evals, pairwise=True)

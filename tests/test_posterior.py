@@ -18,7 +18,7 @@ from scipy.optimize import minimize_scalar
 
 from fimlib.fisher import FisherRoots
 from fimlib.information import eig, scores
-from fimlib.posterior import GaussianPosterior, dense, frame, marglik_precision
+from fimlib.posterior import GaussianPosterior, frame, marglik_precision
 
 
 def brute_precision(train, prior):
@@ -31,7 +31,7 @@ def brute_precision(train, prior):
 def test_precision_covariance_and_entropy_match_brute_force(
     make, exact_work, monkeypatch
 ):
-    monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", exact_work)
+    monkeypatch.setattr("fimlib.posterior.frame.EXACT_WORK", exact_work)
     train = make(3)
     post = GaussianPosterior.from_roots(train, 0.7)
     precision = brute_precision(train, 0.7)
@@ -130,8 +130,8 @@ def test_numpy_priors_and_float32_roots_are_held_in_float64():
 
 
 def test_greedy_updates_change_the_inverse_by_thin_products(monkeypatch):
-    monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", 0)
-    monkeypatch.setattr("fimlib.posterior.dense._RESCUE", 0)
+    monkeypatch.setattr("fimlib.posterior.frame.EXACT_WORK", 0)
+    monkeypatch.setattr("fimlib.posterior.frame.RESCUE", 0)
     train, pool = softmax_roots(5), softmax_roots(7, seed=5)
     post = GaussianPosterior.from_roots(train, 0.7)
     _ = post.gram(pool), post.covariance, post.root_inverse
@@ -139,7 +139,7 @@ def test_greedy_updates_change_the_inverse_by_thin_products(monkeypatch):
         post = post.update(pool[i])
         post = post.update(pool[i + 3])
         # Nothing is factored again.
-        monkeypatch.setattr(dense, "dense_precision", None)
+        monkeypatch.setattr(frame, "precision_of", None)
         expected = brute_precision(train, 0.7)
         chosen = [*range(i + 1), *range(3, i + 4)]
         expected = expected + fishers(pool[chosen]).sum(0)
@@ -225,7 +225,7 @@ def test_a_sketch_keeps_the_scores_on_average_and_says_what_it_is():
 def test_approximations_reach_where_the_precision_does_not(monkeypatch):
     monkeypatch.setattr(frame, "MAX_DENSE", 5)
     train, pool = softmax_roots(5), softmax_roots(3, seed=5)
-    monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", 0)
+    monkeypatch.setattr("fimlib.posterior.frame.EXACT_WORK", 0)
     with pytest.raises(ValueError, match=r"at most 5 parameters.*name an approxim"):
         eig(pool, GaussianPosterior.from_roots(train, 1.0))
     for name in ("diagonal", "kronecker"):
@@ -327,7 +327,7 @@ def test_marglik_precision_works_in_the_smaller_dimension(monkeypatch):
         theta = normal(16, seed=4)
         expected = marglik_precision(train, theta)
         with monkeypatch.context() as patch:
-            patch.setattr(dense, "EXACT_WORK", 0)
+            patch.setattr(frame, "EXACT_WORK", 0)
             assert marglik_precision(train, theta) == pytest.approx(expected, rel=1e-9)
             patch.setattr(frame, "MAX_DENSE", 5)
             with pytest.raises(ValueError, match=r"train_roots must have at most 5"):

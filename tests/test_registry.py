@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_call_is_a_function_of_fimlib(method):
 
 
 def test_every_selection_function_is_some_methods():
-    helpers = {"Selection", "methods", "top_k", "stochastic_top_k"}
+    helpers = {"Selection", "top_k", "stochastic_top_k"}
     named = {m.call for m in methods()}
     here = set(selection.__all__) - helpers
     assert {f"fimlib.selection.{name}" for name in here} <= named
@@ -51,6 +52,12 @@ def test_names_are_unique_and_found():
     assert find("Core-Set").quantity == "none"
     with pytest.raises(ValueError, match=r"BALD, BatchBALD.*got 'nothing'"):
         find("nothing")
+
+
+def test_a_word_of_no_list_is_refused():
+    for field, value in (("prior", "λ"), ("quantities", ("EIG", "XIG"))):
+        with pytest.raises(ValueError, match=f"{field} must be of "):
+            replace(find("BALD"), **{field: value})
 
 
 def test_resolve_without_a_function():
@@ -82,9 +89,19 @@ def test_what_the_theory_says_about_the_rows():
         # True labels mean information gained, not expected.
         if m.labels == "true":
             assert set(m.quantities) <= {"IG", "PIG", "JPIG"}, m.name
+        # What is about predictions says about which, and nothing else does.
+        about = {"EPIG", "PIG", "JEPIG", "JPIG", "CMI"} & set(m.quantities)
+        assert m.targets in registry.TARGETS
+        assert (m.targets != "none") == bool(about), m.name
         # A Hessian of a label needs that label.
         if m.matrix == "observed Hessian":
             assert m.labels == "true", m.name
+
+
+def test_the_published_bait_is_about_the_pool_and_the_labelled():
+    assert find("BAIT").targets == find("Black-box BAIT").targets == "pool and labelled"
+    assert find("ACS-FW").targets == "pool"
+    assert find("EIG log det").targets == "none"
 
 
 def test_lengths_of_gradients_have_forgotten_the_training_data():

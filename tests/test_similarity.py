@@ -74,7 +74,7 @@ def test_the_matrix_holds_all_inner_products_in_order(sides):
 @pytest.mark.parametrize("work", [0, 10**9])
 def test_a_posterior_weights_the_products_by_its_covariance(sides, work, monkeypatch):
     """claim T30, its weighted version: R P^{-1} R'^T, whatever route P takes."""
-    monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", work)
+    monkeypatch.setattr("fimlib.posterior.frame.EXACT_WORK", work)
     a, e, train = sides
     size = a.num_parameters
     half = normal(size, size, seed=3)

@@ -63,7 +63,7 @@ def test_the_wheel_holds_fimlib_and_nothing_else(wheel):
     sources = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "fimlib").rglob("*")
-        if path.suffix in (".py", ".typed")
+        if path.suffix in (".py", ".typed", ".toml")
     }
     assert {n for n in names if ".dist-info/" not in n} == sources
     assert "fimlib/py.typed" in names

@@ -7,19 +7,27 @@ import numpy as np
 import torch
 from torch import nn
 
-from fimlib.fisher import last_layer_roots
+from fimlib import fisher, information
+from fimlib.fisher import FisherRoots, last_layer_roots
 from fimlib.posterior import GaussianPosterior
 
 __all__ = [
-    "PROBLEMS", "SIZES", "TIGHT", "by_trace", "classifier", "classifiers", "dense",
-    "dense_conditional", "doubled", "flat", "gap", "gradients", "halved", "log_det",
-    "network", "outputs", "pd_matrix", "predictive_problem", "predictive_problems",
-    "problem", "with_weights", "worst", "z_score",
+    "PROBLEMS", "SIZES", "TIGHT", "after", "by_trace", "changed", "classifier",
+    "classifiers", "dense", "dense_conditional", "doubled", "flat", "gap", "gradients",
+    "halved", "log_det", "network", "network_precision", "noisy_jepig",
+    "observed_precision", "outputs", "pd_matrix", "predictive_problem",
+    "predictive_problems", "problem", "reordered", "seeded", "table_entropy",
+    "with_weights", "worst", "z_score",
 ]  # fmt: skip
 
 TIGHT = 1e-10
 SIZES = (1, 2, 3, 5, 11)
 PROBLEMS = ((2, 3, 5, 7), (3, 4, 7, 5), (5, 2, 3, 11))  # of `predictive_problem`
+
+
+def seeded(rng):
+    """A generator of torch's that follows from `rng`."""
+    return torch.Generator().manual_seed(int(rng.integers(2**31)))
 
 
 def pd_matrix(rng, size, spread=2.0):
@@ -110,10 +118,27 @@ def outputs(model, theta, x):
     return torch.func.functional_call(model, named, (x,))
 
 
+def network_precision(model, x, labels, prior):
+    """The precision that `GaussianPosterior` has at the network's parameters."""
+    return GaussianPosterior.from_roots(fisher.network_roots(model, x), prior).precision
+
+
+def observed_precision(model, x, labels, prior):
+    """The same with the Hessians at these labels in the place of Gauss-Newton."""
+    total = fisher.observed_information(model, x, labels).sum(0)
+    return total + prior * torch.eye(len(total)).double()
+
+
 def dense(roots):
     """Fisher information matrices (M, D, D) as numpy arrays."""
     rows = roots.dense().numpy()
     return np.einsum("mrd,mre->mde", rows, rows)
+
+
+def table_entropy(p):
+    """Entropy of a table of probabilities, in nats."""
+    p = p[p > 0]
+    return float(-(p * np.log(p)).sum())
 
 
 def log_det(matrix):
@@ -124,6 +149,14 @@ def log_det(matrix):
 def dense_conditional(f_e, f, p):
     """½ log det(I + F_e (P + F)^-1), by numpy."""
     return 0.5 * (log_det(p + f + f_e) - log_det(p + f))
+
+
+def noisy_jepig(x, x_eval, covariance, noise_variance, eval_noise):
+    """JEPIG of linear models whose evaluation labels have a noise of their own."""
+    roots = FisherRoots.from_dense(x / np.sqrt(noise_variance))
+    evals = FisherRoots.from_dense(x_eval / np.sqrt(eval_noise))
+    post = GaussianPosterior.from_roots(roots[:0], np.linalg.inv(covariance))
+    return information.jepig(roots, evals, post)
 
 
 def gap(value, truth):
@@ -160,16 +193,36 @@ def worst(check):
 def doubled(function):
     """A wrong version that has lost its ½."""
 
-    def wrong(*arguments, **options):
-        found = function(*arguments, **options)
+    def twice(found):
         return [2 * v for v in found] if isinstance(found, list | tuple) else 2 * found
 
-    return wrong
+    return after(function, twice)
 
 
 def halved(function):
     """A wrong version with a ½ too many."""
-    return lambda *arguments, **options: function(*arguments, **options) / 2
+    return after(function, lambda found: found / 2)
+
+
+def after(function, change):
+    """A wrong version: what the function finds, changed."""
+    return lambda *arguments, **options: change(function(*arguments, **options))
+
+
+def changed(function, index, change):
+    """A wrong version: one of its arguments changed."""
+
+    def wrong(*arguments, **options):
+        arguments = list(arguments)
+        arguments[index] = change(arguments[index])
+        return function(*arguments, **options)
+
+    return wrong
+
+
+def reordered(function, *order):
+    """A wrong version: its results exchanged."""
+    return after(function, lambda found: [found[i] for i in order])
 
 
 def by_trace(function):

@@ -8,12 +8,20 @@ size. Functions are sympy's undefined ones; sums and products have N terms, N a 
 
 from __future__ import annotations
 
-from itertools import combinations_with_replacement
-
+import mpmath
 import sympy
 from sympy.core.function import AppliedUndef
 
 from companion.proof import ALL, CALCULUS, Step
+from companion.proof.points import (
+    DIGITS,
+    UNDEFINED,
+    agree,
+    compiled,
+    draw_point,
+    undefined_part,
+    with_random_functions,
+)
 from companion.proof.scalars import is_zero
 from companion.proof.steps import Outcome
 
@@ -44,12 +52,21 @@ class EachEntry(Step):
     kind = ALL
 
     def _by_sympy(self, rng):
-        for _ in range(TRIALS):
-            sides = instance((self.lhs, self.rhs), rng)
-            if abs(sides[0] - sides[1]) > 1e-12 * (1 + abs(sides[0])):
-                seen = " against ".join(f"{float(x):.4g}" for x in sides)
-                return Outcome(False, self.kind, f"false for an instance: {seen}", True)
-        proved = vanishes(self.lhs - self.rhs)
+        try:
+            if self.relation != "=" or self.by:
+                raise ValueError("an equality, without premises, is needed")
+            for _ in range(TRIALS):
+                sides = instance((self.lhs, self.rhs), rng)
+                if not agree(*sides):
+                    seen = " against ".join(f"{float(x):.4g}" for x in sides)
+                    return Outcome(False, self.kind, f"false, as {seen}", refuted=True)
+            for side in (self.lhs, self.rhs):
+                part = undefined_part(side)
+                if part is not None:
+                    raise ValueError(f"{part} {UNDEFINED}")
+            proved = vanishes(self.lhs - self.rhs)
+        except Exception as error:  # whatever broke, nothing was proved
+            return Outcome(False, self.kind, f"{type(error).__name__}: {error}")
         return Outcome(proved, self.kind, "" if proved else "not provable")
 
 
@@ -61,46 +78,37 @@ class OnALine(EachEntry):
 
 def vanishes(e):
     """Is e zero for all functions, and any number of terms? Only yes is a proof."""
-    e = sympy.expand_log(e, force=True).doit()
+    e = sympy.expand_log(log_of_product(e)).doit()
     sums = e.atoms(sympy.Sum)
     outside = e.xreplace({x: sympy.Dummy() for x in sums})
     if outside.has(INDEX) or any(x.limits != (sympy.Tuple(*TERMS),) for x in sums):
         return False
     # A linear combination of sums over the same terms is the sum of one summand.
-    total = sympy.Symbol("total")
+    total = sympy.Dummy("total")
     e = e.xreplace({x: total * x.function for x in sums})
-    unknowns = e.atoms(sympy.Derivative, AppliedUndef)
-    e = e.xreplace({x: sympy.Dummy() for x in unknowns})
+    for kind in (sympy.Subs, sympy.Derivative, AppliedUndef):  # the outermost first
+        e = e.xreplace({x: sympy.Dummy() for x in e.atoms(kind)})
     poly = sympy.expand(e).as_poly(total)
     if poly is None or poly.degree() > 1:
         return False
     return all(is_zero(c) for c in poly.all_coeffs())
 
 
+def log_of_product(e):
+    """log of a product of positive factors -> the sum of their logs."""
+
+    def split(x):
+        (product,) = x.args
+        if isinstance(product, sympy.Product) and product.function.is_positive:
+            return sympy.Sum(sympy.log(product.function), *product.limits)
+        return x
+
+    return e.replace(lambda x: isinstance(x, sympy.log), split)
+
+
 def instance(sides, rng):
     """Values of both sides for random functions, at a random point."""
-
-    def number():
-        return sympy.Rational(int(rng.integers(-999, 1000)), 1000)
-
-    both = sympy.Tuple(*sides)
-    applied = {x.func: len(x.args) for x in both.atoms(AppliedUndef)}
-    for function, arity in sorted(applied.items(), key=str):
-        both = both.replace(function, random_function(arity, number))
-    both = both.subs(COUNT, int(rng.choice(SIZES))).doit()
-    point = {x: abs(number()) + 1 for x in sorted(both.free_symbols, key=str)}
-    return [x.subs(point).evalf(30) for x in both]
-
-
-def random_function(arity, number):
-    """The exponential of a random polynomial of degree three."""
-    powers = [
-        p for k in range(4) for p in combinations_with_replacement(range(arity), k)
-    ]
-    weights = [number() / (1 + len(p)) ** 2 for p in powers]
-
-    def function(*x):
-        monomials = (sympy.prod(x[i] for i in p) for p in powers)
-        return sympy.exp(sympy.Add(*map(sympy.Mul, weights, monomials)))
-
-    return function
+    both = with_random_functions(sympy.Tuple(*sides), rng, {COUNT: rng.choice(SIZES)})
+    values = compiled(both)
+    with mpmath.workdps(DIGITS):
+        return values(draw_point(values.symbols, rng, "plain", steep=True))

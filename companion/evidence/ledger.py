@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from companion.evidence import pages
+from companion.proof import Check, Derivation
 
 HOLDS = "holds"
 CONDITIONS = "holds with conditions"
@@ -38,13 +39,15 @@ class Claim:
         return pages.theorem(self.chapter, self.id)[1]
 
 
-def claim(id, verdict, labels, correction=""):
+def claim(id, verdict, labels):
     """Register a function that returns a `Derivation` as the ledger entry `id`.
 
-    `labels` are those of the theorem and the displays, with spaces between.
+    `labels` are those of the theorem and the displays, with spaces between. The
+    function's docstring is the correction, if anything had to be put right.
     """
 
     def wrap(function):
+        correction = " ".join((function.__doc__ or "").split()).removesuffix(".")
         function.claim = Claim(id, verdict, tuple(labels.split()), function, correction)
         return function
 
@@ -53,4 +56,11 @@ def claim(id, verdict, labels, correction=""):
 
 def claims_of(module):
     """The claims that a derivations module defines, in the order of the file."""
-    return [v.claim for v in vars(module).values() if hasattr(v, "claim")]
+    found = (getattr(v, "claim", None) for v in vars(module).values())
+    return [c for c in found if isinstance(c, Claim)]
+
+
+def evidence(steps, *items):
+    """A claim's lines, then its checks and the wrong versions of either, together."""
+    checks = [item for item in items if isinstance(item, Check)]
+    return Derivation(steps, checks, [item for item in items if item not in checks])

@@ -7,17 +7,20 @@ Fisher information in the outputs; S the covariance of Bayesian linear regressio
 
 import sympy
 
-from companion.proof import HALF, Const, Eye, Let, Step, Sym, logdet, scalar
+from companion.proof import HALF, Const, Eye, Let, Step, Sym, discrete, logdet, scalar
 
 __all__ = [
-    "EIG", "FIM", "HESSIAN", "I_D", "I_K", "I_N", "I_R", "JAC", "LAM", "LAMBDA", "ONE",
-    "OUTER", "ROW", "S2", "S_NEW", "TWO_PI", "TWO_PI_E", "X_1", "ZERO", "C", "E", "G",
-    "K", "N", "P", "R", "S", "W", "Y", "at_least", "at_most", "entropy", "same",
+    "EIG", "FIM", "HESSIAN", "I_D", "I_K", "I_N", "I_R", "JAC", "LABEL", "LAM",
+    "LAMBDA", "ONE", "OUTER", "ROW", "S2", "SAMPLED", "S_NEW", "TWO_PI", "TWO_PI_E",
+    "X_1", "ZERO", "C", "E", "G", "K", "N", "P", "R", "S", "W", "Y", "at_least",
+    "at_most", "entropy", "same",
 ]  # fmt: skip
 
 # Dimensions: classes, batch, training set, evaluation set.
 C, K, N, E = r"\numclasses", r"\batchvar", r"\trainsize", r"\evalsize"
 W, Y = r"\W", r"\Y"
+# A label of C classes, and L samples of the parameters in the place of all.
+LABEL, SAMPLED = discrete(Y, C), discrete(W, "L")
 EIG = r"\MIof{\W;\Y\given\x}"
 ROW, HESSIAN = r"\HofJacobian{\y}", r"\HofHessian{\y}"
 OUTER = rf"{ROW}^\top{ROW}"

@@ -9,6 +9,11 @@ from companion.proof import NotRecorded
 from fimlib.figures import agreement
 from fimlib.figures.records import read_record
 
+__all__ = [
+    "EPIG_PAIRS", "LOG_DET", "PAIRS", "TRACE", "WEIGHT_SPACE", "furthest", "lowest",
+    "mean", "pearson", "published", "published_correlations", "recorded", "seeds",
+]  # fmt: skip
+
 LOG_DET, TRACE = ("bald", "eig_log_det"), ("bald", "eig_trace")
 BALD_EPIG = ("bald", "epig")
 EPIG_PAIRS = (

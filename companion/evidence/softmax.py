@@ -5,44 +5,25 @@ by the logits, Lambda the mean of g_y g_y' over the labels. Every class has posi
 probability, as a softmax gives it.
 """
 
-import numpy as np
 import sympy
 
 from companion.evidence.notation import ONE, C, same
-from companion.proof import Eye, Given, Let, Sym, Tr
+from companion.proof import *
+
+__all__ = [
+    "G_Y", "HARD", "I_C", "KAPPA", "LAMBDA", "ONES", "PI", "PROBS", "P_MAX", "P_Y",
+    "SLACK", "SOFTMAX", "TRACE_ONE", "V", "variance_of_one_sample",
+]  # fmt: skip
 
 I_C = Eye(C)
 
 
-def simplex(world):
-    """(p, y, the most probable label) of a random instance."""
-
-    def make(rng):
-        p = rng.dirichlet(np.ones(world.size(C)))
-        return p, int(rng.integers(len(p)))
-
-    return world.memo("softmax", make)
-
-
-def one_hot(label):
-    return lambda world: np.eye(world.size(C))[label(*simplex(world))]
-
-
-def most_probable(p, y):
-    return int(p.argmax())
-
-
-def slack(world):
-    p, _ = simplex(world)
-    return np.diag(p.max() - p)
-
-
-ONES = Sym(r"\mathbf 1", C, make=lambda world: np.ones(world.size(C)))
-PROBS = Sym("p", C, make=lambda world: simplex(world)[0])
-PI = Sym(r"\Pi", C, C, "pd", make=lambda world: np.diag(simplex(world)[0]))
-E_Y = Sym("e_y", C, make=one_hot(lambda p, y: y))
-E_HARD = Sym(r"e_{\hat y}", C, make=one_hot(most_probable))
-SLACK = Sym("N", C, C, "psd", make=slack)
+ONES = ones(r"\mathbf 1", C)
+PROBS = probabilities("p", ONES)
+PI = diagonal(r"\Pi", PROBS)
+E_Y = one_hot("e_y", PI)
+E_HARD = one_hot(r"e_{\hat y}", PI, probable=True)
+SLACK = slack("N", E_HARD)
 P_Y, P_MAX = Let("p_y", E_Y.T * PROBS), Let(r"p_{\hat y}", E_HARD.T * PROBS)
 SOFTMAX = (
     Given(PI * ONES, PROBS),
@@ -58,9 +39,6 @@ LAMBDA = Let(r"\Lambda", CENTRED.T * PI * CENTRED)
 G_Y = Let("g_y", PROBS - E_Y)
 V = Let("v", -(E_Y / P_Y))
 KAPPA = Let(r"\kappa", V.T * LAMBDA * V)
-
-
-# --- exact lines for three classes -----------------------------------------------
 
 
 def three_classes():

@@ -4,17 +4,8 @@ import math
 
 import numpy as np
 
+from companion.pictures.drawing import *
 from fimlib.blr import BayesianLinearRegression
-from fimlib.figures.plots.style import (
-    BLUE,
-    GREY,
-    ORANGE,
-    PURPLE,
-    THIN_DASHES,
-    drawing,
-    six_digits,
-    write,
-)
 
 LOG_DET, TRACE = r"$\frac{1}{2}\log\det$", r"$\frac{1}{2}\mathrm{tr}$"
 X, THETA = r"\boldsymbol{x}", r"\boldsymbol{\theta}"

@@ -6,18 +6,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
+from companion.pictures.drawing import *
 from fimlib import information
-from fimlib.figures.plots.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    THIN_DASHES,
-    drawing,
-    six_digits,
-    write,
-)
 from fimlib.fisher import FisherRoots
 from fimlib.posterior import GaussianPosterior
 

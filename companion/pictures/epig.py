@@ -4,19 +4,9 @@ import math
 
 import numpy as np
 
+from companion.pictures.drawing import *
 from fimlib import information
 from fimlib.blr import BayesianLinearRegression
-from fimlib.figures.plots.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    THIN_DASHES,
-    drawing,
-    six_digits,
-    write,
-)
 from fimlib.fisher import FisherRoots
 from fimlib.posterior import GaussianPosterior
 

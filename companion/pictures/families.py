@@ -7,19 +7,9 @@ import torch
 from torch import nn
 
 from companion.evidence.ch05.active_sampling import exact_gains, laplace_parts
+from companion.pictures.drawing import *
 from fimlib import information
 from fimlib.families import Bernoulli, Categorical, Poisson
-from fimlib.figures.plots.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    THIN_DASHES,
-    drawing,
-    six_digits,
-    write,
-)
 from fimlib.fisher import network_roots, observed_information
 
 # Corners of the triangle of three probabilities, (2, 3).
@@ -41,11 +31,7 @@ def one_function():
     )
     ticks = (-4, -2, 0, 2, 4), (-3, -2, -1, 0, 1)
     titles = "label 0 or 1, $z$ its logit", "a count, $z$ its log rate"
-    names = (
-        "$A(z)$",
-        "slope:\nmean label",
-        "bend: variance,\nFisher information",
-    )
+    names = ("$A(z)$", "slope:\nmean label", "bend: variance,\nFisher information")
     colors = "black", PURPLE, BLUE
 
     def draw(canvas):

@@ -5,18 +5,8 @@ import math
 import numpy as np
 import torch
 
+from companion.pictures.drawing import *
 from fimlib.families import Bernoulli
-from fimlib.figures.plots.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    THIN_DASHES,
-    drawing,
-    six_digits,
-    write,
-)
 from fimlib.fisher import last_layer_roots
 
 AT = 0.45  # theta* of the curves

@@ -7,18 +7,8 @@ import torch
 from scipy import stats
 
 from companion.evidence.ch01.information_gain import beta_gains
+from companion.pictures.drawing import *
 from fimlib import predictive
-from fimlib.figures.plots.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    THIN_DASHES,
-    drawing,
-    six_digits,
-    write,
-)
 
 CELLS = 40  # possible thresholds
 EVALS = (0.7, 0.75, 0.8, 0.85, 0.9)

@@ -7,17 +7,8 @@ import torch
 from scipy.special import expit
 
 from companion.evidence.ch03.logistic import approximation, mode_of, posterior_at
+from companion.pictures.drawing import *
 from fimlib.families import Bernoulli
-from fimlib.figures.plots.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    THIN_DASHES,
-    drawing,
-    six_digits,
-    write,
-)
 
 # Logistic regression with one weight: inputs, labels, prior precision.
 X = np.array([[1.0], [1.5], [2.0], [-0.5]])

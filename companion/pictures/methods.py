@@ -1,42 +1,52 @@
 """Pictures of methods at work: one pool, every method; ensembles for posteriors."""
 
-from __future__ import annotations
-
 import numpy as np
+import torch
 
 from companion.claims import one_thread
+from companion.pictures.drawing import *
 from fimlib import information, registry
-from fimlib.figures.plots.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    drawing,
-    six_digits,
-    write,
-)
 from fimlib.fisher import FisherRoots
 from fimlib.posterior import GaussianPosterior
 
 SIZES = (2, 5, 10, 20, 50, 100, 300, 1000)
 BATCHES = (1, 8, 32)
-# Where a label stands beside its mark: its side's alignment, and how far up.
+# Where a label stands from its mark: right and up, and its alignment.
 _PLACES = {
-    "JEPIG log det, greedy": ("right", 0.005),
-    "LogDetMI": ("right", 0.0),
-    "SIMILAR LogDet": ("right", 0.0),
-    "BADGE": ("right", 0.0),
-    "BatchBALD": ("right", 0.008),
-    "EIG log det, greedy": ("right", -0.012),
-    "LCMD": ("left", 0.012),
-    "Core-Set": ("left", -0.018),
-    "random": ("left", 0.024),
-    "EPIG log det": ("right", 0.0),
-    "EIG log det, top-k": ("left", 0.042),
-    "EIG trace": ("left", 0.004),
-    "EGL": ("left", -0.034),
+    "JEPIG log det, greedy": (-0.012, 0.022, "right"),
+    "BAIT, about the targets": (0.014, -0.028, "left"),
+    "LogDetMI, lengths kept": (-0.012, 0.02, "right"),
+    "BAIT": (-0.012, 0.018, "right"),
+    "EIG log det, greedy": (0.08, 0.066, "right"),
+    "BatchBALD": (0.012, -0.022, "left"),
+    "ACS-FW": (0.012, -0.022, "left"),
+    "k-DPP": (-0.012, 0.024, "right"),
+    "LCMD": (-0.042, 0.007, "right"),
+    "Core-Set": (-0.042, -0.014, "right"),
+    "BADGE": (0.012, -0.024, "left"),
+    "EPIG log det": (0.012, -0.024, "left"),
+    "SIMILAR LogDet": (0.012, -0.022, "left"),
+    "random": (0.012, -0.022, "left"),
+    "EIG trace": (0.038, -0.022, "left"),
+    "EGL": (0.012, -0.026, "left"),
 }
 _COLORS = {"EIG": BLUE, "CG": BLUE, "JEPIG": ORANGE, "CMI": ORANGE, "EPIG": GREEN}
+
+
+def awkward_pool(seed):
+    """A pool of near-copies, and a linear classifier of three classes.
+
+    weight: (3, 6); pool: (120, 6), ten near-copies of each of twelve inputs; train:
+    (24, 6); evals: (24, 6), which use two of six features; and the generator.
+    """
+    rng = np.random.default_rng(seed)
+    weight = 0.5 * rng.standard_normal((3, 6))
+    length = np.exp(rng.standard_normal((12, 1, 1)) / 2)
+    centres = 1.5 * length * rng.standard_normal((12, 1, 6))
+    copies = centres + 0.1 * rng.standard_normal((12, 10, 6))
+    train = rng.standard_normal((24, 6))
+    evals = rng.standard_normal((24, 6)) * [1, 1, 0, 0, 0, 0]
+    return weight, copies.reshape(120, 6), train, evals, rng
 
 
 def attained(batches, roots, eval_roots, post):
@@ -45,11 +55,14 @@ def attained(batches, roots, eval_roots, post):
     batches: {name: index tensor (K,), or a list of them for a method that samples, of
     which the mean is taken}.
     """
-    known = post.update(eval_roots)
+    precision = post.precision
+    known = precision + eval_roots.fisher_sum()
 
     def worth(indices):
+        fisher = roots[indices].fisher_sum()
         now, then = (
-            float(information.batch_eig(roots[indices], p)) for p in (post, known)
+            float(torch.logdet(p + fisher) - torch.logdet(p)) / 2
+            for p in (precision, known)
         )
         return now, now - then
 
@@ -61,38 +74,42 @@ def attained(batches, roots, eval_roots, post):
     return found
 
 
-def side_by_side(found):
-    """EIG and JEPIG of every method's batch, as shares of the best found.
+def side_by_side(shares):
+    """EIG and JEPIG of every method's batches, as shares of the best on each pool.
 
-    found: as `attained` returns it. Colours and hollow marks are those of the map.
+    shares: {name: (S, 2)}, one row a pool. A mark is the mean, its bars twice the
+    standard error. Colours and hollow marks are those of the map.
     """
-    best = np.max(list(found.values()), axis=0)
 
     def draw(canvas):
         axes = canvas.add_subplot()
         axes.grid()
-        for name, nats in found.items():
-            x, y = six_digits(np.array(nats) / best)
+        for name, each in shares.items():
+            x, y = six_digits(np.mean(each, axis=0))
+            error = np.std(each, axis=0, ddof=1) / np.sqrt(len(each))
+            wide, high = six_digits(2 * error)
             color, filled = _mark(name)
-            axes.plot([x], [y], "o", markersize=6.5, color=color,
-                      markerfacecolor=color if filled else "white")  # fmt: skip
-            side, up = _PLACES.get(name, ("left", 0))
-            shift = 0.018 if side == "left" else -0.018
-            write(axes, x + shift, y + up, name, color, side, "center")
-        axes.set_xlim(0.3, 1.04)
-        axes.set_ylim(0, 1.05)
+            axes.errorbar([x], [y], high, wide, "o", markersize=6, color=color,
+                          elinewidth=0.8, alpha=0.9,
+                          markerfacecolor=color if filled else "white")  # fmt: skip
+            right, up, side = _PLACES.get(name, (0.012, 0.018, "left"))
+            write(axes, x + right, y + up, name, color, side, "center")
+        axes.set_xlim(0.4, 1.09)
+        axes.set_ylim(0.2, 1.05)
         axes.set_xlabel("EIG of the batch, share of the best")
         axes.set_ylabel("JEPIG of the batch, share of the best")
 
-    return drawing(draw, (4.9, 4.9))
+    return drawing(draw, (5, 5.4))
 
 
 def _mark(name):
     """Colour of what a method estimates, and whether it keeps the posterior."""
     named = [m for m in registry.methods() if name.startswith(m.name)]
-    if not named or not named[0].quantities:
+    if not named:
         return GREY, False
     method = named[0]
+    if not method.quantities:
+        return GREY, method.keeps_posterior
     color = "black" if len(method.quantities) > 1 else _COLORS[method.quantity]
     return color, method.keeps_posterior
 

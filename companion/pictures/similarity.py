@@ -4,19 +4,9 @@ import math
 
 import numpy as np
 
+from companion.pictures.drawing import *
 from fimlib import information, similarity
 from fimlib.families import Categorical
-from fimlib.figures.plots.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    THIN_DASHES,
-    drawing,
-    six_digits,
-    write,
-)
 from fimlib.fisher import FisherRoots
 from fimlib.posterior import GaussianPosterior
 
@@ -153,11 +143,7 @@ def _simplex(axes):
 # --- a prior that knows nothing ------------------------------------------------------
 
 # Eigenvalues of S that are not zero, of three batches of three gradients.
-BATCHES = {
-    "A": (1.0, 1.0, 1.0),
-    "B": (25.0, 25.0),
-    "C": (40.0, 0.1, 0.01),
-}
+BATCHES = {"A": (1.0, 1.0, 1.0), "B": (25.0, 25.0), "C": (40.0, 0.1, 0.01)}
 
 
 def eig_of_prior(values, prior_precisions):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy
 
 from companion.proof import formula as f
-from companion.proof.algebra import Algebra
-from companion.proof.rules import apply_rules, manifestly_psd
-from companion.proof.scalars import is_zero, substitute
+from companion.proof.certificates import SCALAR_CERTIFICATES, Certificate
+from companion.proof.rules import prepared
 
 
 def derivative(e, t):
@@ -74,32 +73,13 @@ def _vanishes(e):
 
 
 @dataclass(frozen=True, eq=False)
-class TraceProducts:
-    """The gap is a sum of c tr(M N), c > 0, M and N manifestly psd.
-
-    tr(M N) = tr(N^1/2 M N^1/2) >= 0.
-    """
-
-    parts: tuple  # of (c, M, N)
-
-    def prove(self, smaller, larger, rules=()):
-        algebra = Algebra()
-        pairs = apply_rules(rules, algebra)
-        gap = algebra.scalar(larger) - algebra.scalar(smaller)
-        for weight, m, n in self.parts:
-            if not (weight > 0 and manifestly_psd(m) and manifestly_psd(n)):
-                return False
-            gap -= sympy.Rational(weight) * algebra.scalar(f.Tr(m * n))
-        return is_zero(substitute(gap, pairs))
-
-
-@dataclass(frozen=True, eq=False)
-class Concave:
-    """Mean(g(X)) <= g(Mean X) because g is concave (Jensen).
+class Concave(Certificate):
+    """Mean(g(X)) <= g(Mean X) because g is concave where X can be (Jensen).
 
     `function` maps a matrix formula to g of it; `second(x, v)` is a certificate that
-    the second derivative of g at x along v is at most 0, for a generic psd x and
-    symmetric v. Both sides are compared with g as written.
+    the second derivative of g at x along v is at most 0, for any x of the kind of the
+    random matrix, which has to be psd or pd (convex sets), and any symmetric v. That g
+    exists at all of them is proved too.
     """
 
     function: Callable
@@ -107,23 +87,56 @@ class Concave:
     second: Callable
 
     def prove(self, smaller, larger, rules=()):
+        variable = self.variable
+        if variable.mean is None or variable.kind not in ("psd", "pd"):
+            raise ValueError(f"{variable.tex} must be random, and psd or pd")
+        g = self.function(variable)
+        algebra = prepared(rules)
+        sides = f.Mean(g), exchanged(g, variable, variable.mean)
+        for side, expected in zip((smaller, larger), sides, strict=True):
+            gap = algebra.scalar(side) - algebra.scalar(expected)
+            if not algebra.is_zero(gap):
+                return False
+        return self._bends_down(g)
+
+    def _bends_down(self, g):
+        """Is the second derivative of g at most 0, for every x and v, without rules?"""
         size = self.variable.shape[0]
-        x = f.Sym("X", size, size, "psd")
+        x = f.Sym("X", size, size, self.variable.kind)
         v = f.Sym("V", size, size, "symmetric")
-        t = f.scalar("t", positive=None, real=True)
-        bend = derivative(derivative(self.function(x + t * v), t), t)
-        at_zero = at_zero_of(bend, t)
-        zero = f.Const(sympy.Integer(0))
-        algebra = Algebra()
-        mean = f.Mean(self.function(self.variable))
-        matches = is_zero(algebra.scalar(smaller) - algebra.scalar(mean)) and is_zero(
-            algebra.scalar(larger) - algebra.scalar(self.function(self.variable.mean))
-        )
-        return matches and self.second(x, v).prove(at_zero, zero)
+        t = f.Const(sympy.Dummy("t", real=True))
+        at_x = exchanged(g, self.variable, x)
+        if any(map(f.is_random, f.subtrees(at_x))):
+            raise ValueError("g depends on something else that is random")
+        prepared(()).scalar(at_x)  # exists for every x
+        line = exchanged(g, self.variable, x + t * v)
+        bend = at_zero_of(derivative(derivative(line, t), t), t)
+        certificate = self.second(x, v)
+        if type(certificate) not in SCALAR_CERTIFICATES:
+            raise TypeError(f"{type(certificate).__name__} is no certificate")
+        return certificate.prove(bend, f.Const(sympy.Integer(0)))
+
+
+def exchanged(e, old, new):
+    """The formula with one symbol replaced, inside definitions too."""
+    if e is old:
+        return new
+    match e:
+        case f.Sym() | f.Const() | f.Eye() | f.Zero():
+            return e
+        case f.Let():
+            return exchanged(e.definition, old, new)
+        case f.Add():
+            return f.Add(tuple(exchanged(x, old, new) for x in e.terms))
+        case f.Mul():
+            return f.Mul(tuple(exchanged(x, old, new) for x in e.factors))
+        case f.Transpose() | f.Inv() | f.Det() | f.Tr() | f.Log():
+            return replace(e, arg=exchanged(e.arg, old, new))
+    raise TypeError(f"{type(e).__name__} cannot stand in a function of a matrix")
 
 
 def at_zero_of(e, t):
-    """e with t = 0."""
+    """e with t = 0, where all its parts exist."""
     match e:
         case f.Const():
             return f.Const(e.value.subs(t.value, 0))

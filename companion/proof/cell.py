@@ -62,32 +62,26 @@ def collected():
 
 
 def derive(claim: str, *steps: Step, states: dict | None = None) -> Derived:
-    r"""Decide the lines of a claim and show them; raise if one does not hold.
+    r"""Decide the lines of a claim and show them.
 
-    Parameters
-    ----------
-    claim
-        Its id in the ledger, "T7".
-    steps
-        The lines: `chain(start, eq(...), le(...))` makes several, `Step` makes one.
-    states
-        For each label of a display the formulas that it prints, in order: a tuple, or
-        a list of tuples for statements side by side. The relations between them are
-        those that the lines prove; formulas that no line connects are refused.
-
-    Raises
-    ------
-    NotDerived
-        If a line is ✗ or a display states more than the lines say.
-
-    Examples
-    --------
-    >>> from companion.proof import Det, Eye, Sylvester, Sym, chain, derive, eq
-    >>> A, B = Sym("A", "M", "N"), Sym("B", "N", "M")
-    >>> large, small = Det(Eye("M") + A * B), Det(Eye("N") + B * A)
-    >>> line = eq(small, "Sylvester", Sylvester(A, B))
-    >>> derive("T8", *chain(large, line), states={"eq": (large, small)}).displays["eq"]
-    '\\det \\left(I_{M} + A B\\right) = \\det \\left(I_{N} + B A\\right)'
+    Args:
+        claim: its id in the ledger, "T7".
+        steps: the lines: `chain(start, eq(...), le(...))` makes several, `Step` one.
+        states: for each label of a display the formulas that it prints, in order: a
+            tuple, or a list of tuples for statements side by side. The relations
+            between them are those that the lines prove.
+    Returns:
+        What the notebook shows: lines, reasons, verdicts, premises.
+    Raises:
+        NotDerived: a line is ✗, or a display states what no line connects.
+    Example:
+        >>> from companion.proof import Det, Eye, Sylvester, Sym, chain, eq
+        >>> A, B = Sym("A", "M", "N"), Sym("B", "N", "M")
+        >>> large, small = Det(Eye("M") + A * B), Det(Eye("N") + B * A)
+        >>> line = eq(small, "Sylvester", Sylvester(A, B))
+        >>> shown = derive("T8", *chain(large, line), states={"eq": (large, small)})
+        >>> print(shown.displays["eq"])
+        \det \left(I_{M} + A B\right) = \det \left(I_{N} + B A\right)
     """
     _refuse_lies(claim, steps)
     report = run(Derivation([evaluated(s) for s in steps]), claim)

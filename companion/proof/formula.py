@@ -10,12 +10,13 @@ product whose shapes do not fit cannot be written. A 1 x 1 formula is a scalar.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 
 import sympy
 
 SCALAR = (1, 1)
+KINDS = ("any", "invertible", "symmetric", "psd", "pd")
+SYMMETRIC = ("symmetric", "psd", "pd")
 
 
 class Formula:
@@ -80,14 +81,18 @@ class Const(Formula):
     value: sympy.Expr
     shape = SCALAR
 
+    def __post_init__(self):
+        if not isinstance(self.value, sympy.Expr) or self.value.has(sympy.Float):
+            raise TypeError(f"{self.value} is no exact number; write a fraction")
+
 
 @dataclass(frozen=True, eq=False)
 class Sym(Formula):
-    """A free matrix; `kind` is "any", "symmetric", "psd" or "pd".
+    """A free matrix; `kind` is one of `KINDS`.
 
     `mean` names the matrix that is its expectation, if it is random (see `Mean`).
-    `make(world)` gives its value in a random `Instance`, if it has to satisfy a premise
-    (see `Given`) that a random matrix would not.
+    `among` is the set of `companion.proof.sets` that it stands for an element of, if
+    that is not described by its kind: made by the functions of that module alone.
     """
 
     tex: str
@@ -95,7 +100,17 @@ class Sym(Formula):
     cols: object = 1
     kind: str = "any"
     mean: Formula | None = None
-    make: Callable | None = None
+    among: object = None
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise ValueError(f"kind {self.kind!r} of {self.tex}; there are {KINDS}")
+        if self.kind != "any" and self.rows != self.cols:
+            raise TypeError(f"{self.tex} is {self.kind}, so it must be square")
+        if self.mean is not None and self.mean.shape != self.shape:
+            raise TypeError(f"{self.tex} is {self.shape}, its mean {self.mean.shape}")
+        if self.mean is not None and any(is_random(e) for e in subtrees(self.mean)):
+            raise ValueError(f"the mean of {self.tex} is itself random")
 
     @property
     def shape(self):
@@ -103,7 +118,33 @@ class Sym(Formula):
 
     @property
     def symmetric(self):
-        return self.kind in ("symmetric", "psd", "pd")
+        return self.kind in SYMMETRIC
+
+
+def is_random(e):
+    return isinstance(e, Sym) and e.mean is not None
+
+
+def subtrees(e):
+    """Every node of a formula, definitions of `Let`s and means of symbols included.
+
+    Also of whatever holds formulas: a rule, a certificate, a tuple.
+    """
+    todo, seen = [e], {}
+    while todo:
+        e = todo.pop()
+        if isinstance(e, (tuple, list)):
+            todo += e
+        elif hasattr(e, "parts") and not isinstance(e, Formula):
+            todo += e.parts  # of a rule or a certificate
+        elif isinstance(e, Formula) or is_dataclass(e):
+            if id(e) in seen:
+                continue
+            seen[id(e)] = e
+            parts = fields(e) if is_dataclass(e) else ()
+            todo += [getattr(e, part.name) for part in parts]
+            if isinstance(e, Formula):
+                yield e
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +168,10 @@ class Zero(Formula):
 
 @dataclass(frozen=True, eq=False)
 class Let(Formula):
-    """A named abbreviation: displayed as `tex`, computed as `definition`."""
+    """A named abbreviation: displayed as `tex`, computed as `definition`.
+
+    A `kind` beside it is no promise: it is proved before a step is decided.
+    """
 
     tex: str
     definition: Formula
@@ -257,8 +301,8 @@ class Block(Formula):
     def __post_init__(self):
         heights = [{b.shape[0] for b in row} for row in self.rows]
         widths = [{b.shape[1] for b in col} for col in zip(*self.rows, strict=True)]
-        if any(len(s) != 1 for s in heights + widths):
-            raise TypeError("blocks do not fit together")
+        if any(len(s) != 1 for s in heights) or heights != widths:
+            raise TypeError("blocks do not fit together, square ones on the diagonal")
 
     @property
     def sizes(self):
@@ -268,6 +312,15 @@ class Block(Formula):
     def shape(self):
         size = "+".join(map(str, self.sizes))
         return (size, size)
+
+
+class Leaf(Formula):
+    """A scalar with a name of its own (`tex`), which another module adds.
+
+    It gives its normal form, `lower(algebra)`, and its value, `evaluate(world)`.
+    """
+
+    shape = SCALAR
 
 
 def logdet(arg):

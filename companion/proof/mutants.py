@@ -17,6 +17,7 @@ import sympy
 
 from companion.proof import formula as f
 from companion.proof.numeric import compare
+from companion.proof.rules import Premise
 from companion.proof.trees import distinct, key, nodes
 
 PER_LINE = 6  # of each line's variants so many are tried, of every kind before twice
@@ -65,7 +66,7 @@ def variants(step):
 def symbols(*formulas):
     """The symbols and names of formulas, each once."""
     found = nodes(*formulas, open_names=False)
-    return distinct(e for e in found if isinstance(e, f.Sym | f.Let))
+    return distinct(e for e in found if isinstance(e, f.Sym | f.Let | f.Leaf))
 
 
 def edits(e, others=()):
@@ -78,7 +79,7 @@ def edits(e, others=()):
 
 def _edits_inside(e, others):
     yield from _fitting(_edits_here(e, others), e.shape)
-    if isinstance(e, f.Let | f.Sym):
+    if isinstance(e, f.Let | f.Sym | f.Leaf):
         return
     for x in fields(e):
         part = getattr(e, x.name)
@@ -124,7 +125,7 @@ def _edits_here(e, others):
                 half = isinstance(factor, f.Const) and factor.value == f.HALF.value
                 name = "½ dropped" if half else "factor dropped"
                 yield name, lambda r=rest: _product(r)
-        case f.Sym() | f.Let():
+        case f.Sym() | f.Let() | f.Leaf():
             for other in others:
                 if key(other) != key(e):
                     yield f"${other.tex}$ for ${e.tex}$", lambda o=other: o
@@ -167,7 +168,9 @@ def refuted(step, rng):
     """Whether a line is shown false: on a random instance, or by sympy."""
     try:
         if isinstance(step.lhs, f.Formula):
-            return compare(step.lhs, step.rhs, step.relation, rng) is not None
+            premises = [r for r in step.by if isinstance(r, Premise)]
+            found = compare(step.lhs, step.rhs, step.relation, rng, premises)
+            return found is not None
         return step.decide(rng).refuted
-    except (ArithmeticError, TypeError, np.linalg.LinAlgError):
+    except (ArithmeticError, TypeError, ValueError, np.linalg.LinAlgError):
         return False  # it has no value, as a number, that could be false

@@ -7,126 +7,63 @@ definite, a given expectation). A proved equality must also hold here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import functools
 
+import mpmath
 import numpy as np
 import sympy
 
+from companion.proof import arrays, laws
 from companion.proof import formula as f
+from companion.proof.instances import DECADES, EDGES, OUTCOMES, PLAIN, Instance
+from companion.proof.instances import as_numbers as as_numbers
+from companion.proof.points import to_number
 
-SIZES = (1, 2, 3, 5, 7)
-OUTCOMES = 3  # values that a random symbol takes
-
-
-@dataclass
-class Instance:
-    """One random world: sizes, scalars and matrices are drawn when first met."""
-
-    rng: np.random.Generator
-    sizes: dict = field(default_factory=dict)
-    values: dict = field(default_factory=dict)
-    outcome: int = 0
-
-    def __post_init__(self):
-        self.weights = self.rng.dirichlet(np.ones(OUTCOMES))
-
-    def size(self, name):
-        if str(name).isdigit():
-            return int(name)
-        if "+" in name:
-            return sum(self.size(part) for part in name.split("+"))
-        return self.sizes.setdefault(name, int(self.rng.choice(SIZES)))
-
-    def memo(self, key, make):
-        """What `make(rng)` returned when `key` was first asked for."""
-        if key not in self.values:
-            self.values[key] = make(self.rng)
-        return self.values[key]
-
-    def draw(self, sym):
-        if id(sym) not in self.values:
-            shape = self.size(sym.rows), self.size(sym.cols)
-            if sym.make is not None:
-                self.values[id(sym)] = sym, [sym.make(self).reshape(shape)]
-            elif sym.mean is None:
-                self.values[id(sym)] = sym, [draw(self.rng, shape, sym.kind)]
-            else:
-                self.values[id(sym)] = sym, self._around(sym, shape)
-        options = self.values[id(sym)][1]
-        return options[self.outcome % len(options)]
-
-    def _around(self, sym, shape):
-        """Outcomes, of the symbol's kind, whose weighted mean is `sym.mean`."""
-        centre = value(sym.mean, self)
-        kind = "symmetric" if sym.symmetric else "any"
-        noise = [draw(self.rng, shape, kind) for _ in range(OUTCOMES)]
-        middle = sum(w * n for w, n in zip(self.weights, noise, strict=True))
-        noise = [n - middle for n in noise]
-        if sym.kind not in ("pd", "psd"):
-            return [centre + n for n in noise]
-        # C^1/2 (I + small noise) C^1/2 has the range of the mean C, and its sign.
-        spread = 0.9 / max(np.abs(np.linalg.eigvalsh(n)).max() for n in noise)
-        eigenvalues, vectors = np.linalg.eigh(centre)
-        root = vectors * np.sqrt(eigenvalues.clip(0))
-        return [root @ (np.eye(len(n)) + spread * n) @ root.T for n in noise]
-
-    def scalar(self, symbol):
-        if symbol.name in self.sizes:
-            return float(self.sizes[symbol.name])
-        if symbol not in self.values:
-            draw_one = self.rng.uniform(0.3, 2.5)
-            if not symbol.is_positive:
-                draw_one *= self.rng.choice((-1.0, 1.0))
-            self.values[symbol] = symbol, [draw_one]
-        return self.values[symbol][1][0]
-
-
-def draw(rng, shape, kind):
-    a = rng.standard_normal(shape)
-    if kind == "any":
-        return a
-    if kind == "symmetric":
-        return (a + a.T) / 2
-    rank = shape[0] if kind == "pd" else max(1, shape[0] - 1)
-    root = rng.standard_normal((shape[0], rank))
-    return root @ root.T + (0.3 * np.eye(shape[0]) if kind == "pd" else 0)
+WORLDS = 6 * (PLAIN,) + 4 * (DECADES,) + 3 * (EDGES,)
+ATTEMPTS = 8  # to find values, of given sizes, for which the premises hold
+LAWS = 12  # joint laws that entropies are compared on
 
 
 def value(e, world):
-    """Value of a formula in an `Instance`: a float or a 2-D array."""
-    result = _value(e, world)
-    return float(np.asarray(result).reshape(())) if e.shape == f.SCALAR else result
+    """Value of a formula in an `Instance`: a number or a 2-D array."""
+    key = id(e), world.outcome
+    if key not in world.known:
+        result = _value(e, world)
+        if e.shape == f.SCALAR:
+            result = np.asarray(result).reshape(()).item()
+        world.known[key] = e, result  # e, so that its id stays its own
+    return world.known[key][1]
 
 
 def _value(e, world):
     match e:
         case f.Const():
-            names = sorted(e.value.free_symbols, key=str)
-            numbers = {s: world.scalar(s) for s in names}
-            return float(sympy.N(e.value, 20, subs=numbers) if names else e.value)
+            return _constant(e.value, world)
         case f.Sym():
-            return world.draw(e)
+            return world.draw(e, lambda: value(e.mean, world))
         case f.Let():
             return value(e.definition, world)
         case f.Eye():
-            return np.eye(world.size(e.size))
+            return world.numbers(np.eye(world.size(e.size)))
         case f.Zero():
-            return np.zeros((world.size(e.rows), world.size(e.cols)))
+            return world.numbers(np.zeros((world.size(e.rows), world.size(e.cols))))
         case f.Add():
             return sum(value(t, world) for t in e.terms)
         case f.Mul():
             return _product(e.factors, world)
         case f.Transpose():
-            return value(e.arg, world).T
+            return np.atleast_2d(value(e.arg, world)).T
         case f.Inv():
             inner = value(e.arg, world)
-            return 1 / inner if e.shape == f.SCALAR else np.linalg.inv(inner)
+            return 1 / inner if e.shape == f.SCALAR else arrays.inverse(inner)
         case f.Det():
-            return np.linalg.det(value(e.arg, world))
+            return arrays.det(np.atleast_2d(value(e.arg, world)))
         case f.Tr():
             return np.trace(np.atleast_2d(value(e.arg, world)))
         case f.Log():
-            return _log(e.arg, world)
+            if isinstance(e.arg, f.Det):
+                return arrays.log_det(np.atleast_2d(value(e.arg.arg, world)))
+            return arrays.log(value(e.arg, world))
         case f.Block():
             rows = [[np.atleast_2d(value(b, world)) for b in row] for row in e.rows]
             return np.block(rows)
@@ -135,12 +72,29 @@ def _value(e, world):
     return e.evaluate(world)  # a leaf that another module adds
 
 
+@functools.lru_cache(maxsize=4096)
+def _compiled(e):
+    symbols = sorted(e.free_symbols, key=str)
+    return symbols, sympy.lambdify(symbols, e, "mpmath")
+
+
+def _constant(e, world):
+    if e.is_Symbol:
+        return world.scalar(e)
+    if e.is_Rational:
+        number = to_number(e)
+    else:
+        symbols, function = _compiled(e)
+        number = function(*(mpmath.mpf(world.scalar(s)) for s in symbols))
+    return number if world.exact else float(number)
+
+
 def _product(factors, world):
     """Left to right; a stretch whose shape closes to 1 x 1 is a scalar.
 
     Shapes are the formula's, not the arrays': a D x D matrix stays one if D is 1.
     """
-    coefficient, out, rows = 1.0, None, None
+    coefficient, out, rows = 1, None, None
     for e in factors:
         x = value(e, world)
         if e.shape == f.SCALAR:
@@ -149,61 +103,86 @@ def _product(factors, world):
         out, rows = (x, e.shape[0]) if out is None else (out @ x, rows)
         if rows == 1 and e.shape[1] == 1:
             coefficient, out = coefficient * out.item(), None
-    return coefficient if out is None else coefficient * out
-
-
-def _log(arg, world):
-    if isinstance(arg, f.Det):
-        sign, size = np.linalg.slogdet(value(arg.arg, world))
-        return size if sign > 0 else np.nan
-    inner = value(arg, world)
-    return np.log(inner) if inner > 0 else np.nan
+    return coefficient if out is None else out * coefficient  # arrays first
 
 
 def _mean(arg, world):
-    total = 0.0
-    for world.outcome in range(OUTCOMES):
-        total = total + world.weights[world.outcome] * value(arg, world)
-    world.outcome = 0
+    total, outside = 0, world.outcome
+    for outcome in range(OUTCOMES):
+        world.outcome = outcome
+        total = total + value(arg, world) * world.weights[outcome]
+    world.outcome = outside
     return total
 
 
-def compare(lhs, rhs, relation, rng, trials=12, tolerance=1e-8):
+def compare(lhs, rhs, relation, rng, premises=(), trials=None):
     """First random instance in which the relation fails, or None.
 
-    `relation` is "=", "<=", ">=" for scalars, "=" or ">=" (Loewner order) for
-    matrices. Residuals are relative to the size of the two sides.
+    `relation` is "=", "<=", ">=" for scalars, "=" or ">=" (Loewner order) for matrices.
+    Residuals are relative to the size of the two sides. An instance in which a premise
+    does not hold says nothing; if none is found for most choices of sizes, ValueError.
     """
-    names = counted_sizes(lhs, rhs)
-    for _ in range(trials):
-        world = Instance(np.random.default_rng(rng.integers(2**63)))
-        for name in names:
-            world.size(name)
-        left, right = value(lhs, world), value(rhs, world)
-        gap, scale = (
-            np.asarray(left - right),
-            1 + np.abs(left).max() + np.abs(right).max(),
-        )
-        if not np.all(np.isfinite(gap)) or _fails(gap, relation, tolerance * scale):
-            return f"{describe(world)}: {short(left)} against {short(right)}"
+    names, tried, held = counted_sizes(lhs, rhs), 0, 0
+    with mpmath.workdps(arrays.DIGITS):
+        for start in worlds(lhs, rhs, rng, premises, trials):
+            tried += 1
+            for name in names:
+                start.size(name)
+            world = satisfying(start, premises, rng)
+            if world is None:
+                continue
+            held += 1
+            left, right = value(lhs, world), value(rhs, world)
+            gap, size = np.atleast_1d(left - right), _size(left) + _size(right)
+            slack = 1e-8 * (1 + size)
+            if world.exact:
+                slack = mpmath.mpf(10) ** -40 * size + mpmath.mpf(10) ** -60
+            if _fails(gap, relation, slack):
+                return f"{describe(world)}: {short(left)} against {short(right)}"
+    if 2 * held < tried:
+        raise ValueError("the premises hardly ever hold")
     return None
+
+
+def worlds(lhs, rhs, rng, premises, trials):
+    """Instances to compare in, with joint laws if there are entropies."""
+    drawn = laws.laws_for((lhs, rhs), premises, rng, trials or LAWS)
+    regimes = (PLAIN,) * len(drawn) if drawn else WORLDS[:trials]
+    for k, regime in enumerate(regimes):
+        world = fresh(rng, regime)
+        world.law = drawn[k] if drawn else None
+        yield world
+
+
+def fresh(rng, regime, sizes=()):
+    return Instance(np.random.default_rng(rng.integers(2**63)), regime, dict(sizes))
+
+
+def satisfying(world, premises, rng):
+    """A world of these sizes in which the premises hold, or None if none is found."""
+    for _ in range(ATTEMPTS):
+        if all(satisfied(p, world) for p in premises):
+            return world
+        world = fresh(rng, world.regime, world.sizes)
+    return None
+
+
+def satisfied(premise, world):
+    """Does a premise hold in this instance?"""
+    if not hasattr(premise, "holds"):
+        return True
+    return premise.holds(world)
+
+
+def _size(x):
+    return np.abs(np.atleast_1d(x)).max()
 
 
 def counted_sizes(*formulas):
     """Sizes that also stand as scalars, as in D log 2: to be drawn first, as sizes."""
-    found = {}
-    todo = list(formulas)
-    while todo:
-        e = todo.pop()
-        if isinstance(e, tuple):
-            todo += e
-        elif isinstance(e, f.Formula) and id(e) not in found:
-            found[id(e)] = e
-            todo += vars(e).values()
-    scalars = {s.name for e in found.values() for s in _symbols(e)}
-    sizes = {
-        part for e in found.values() for n in e.shape for part in str(n).split("+")
-    }
+    found = list(f.subtrees(formulas))
+    scalars = {s.name for e in found for s in _symbols(e)}
+    sizes = {part for e in found for n in e.shape for part in str(n).split("+")}
     return sorted(scalars & sizes)
 
 
@@ -212,12 +191,12 @@ def _symbols(e):
 
 
 def _fails(gap, relation, slack):
+    if not all(mpmath.isfinite(x) for x in gap.flat):
+        return True
     if relation == "=":
         return np.abs(gap).max() > slack
-    if gap.ndim == 2:
-        low = np.linalg.eigvalsh((gap + gap.T) / 2)
-        return low[0] < -slack if relation == ">=" else low[-1] > slack
-    return gap < -slack if relation == ">=" else gap > slack
+    gap = gap if relation == ">=" else -gap
+    return not arrays.is_psd(gap, slack) if gap.ndim == 2 else gap[0] < -slack
 
 
 def describe(world):
@@ -226,4 +205,8 @@ def describe(world):
 
 
 def short(x):
-    return f"{x:.4g}" if np.ndim(x) == 0 else np.array2string(x, precision=3)
+    return (
+        f"{float(x):.4g}"
+        if np.ndim(x) == 0
+        else np.array2string(np.asarray(x, dtype=float), precision=3)
+    )

@@ -6,8 +6,6 @@ import sympy
 
 from companion.proof import formula as f
 from companion.proof.render import LOEWNER, RELATIONS, step_tex, tex, visible
-from companion.proof.rules import Given, manifestly_psd
-from companion.proof.shannon import Independent
 from companion.proof.steps import DEFINITION, MONTE_CARLO, RECORDED
 from companion.proof.trees import defines, distinct, key, nodes
 
@@ -29,7 +27,8 @@ def lines_markdown(steps):
     for i, (step, outcome) in enumerate(steps, 1):
         shown = step_tex(step).replace("|", r"\vert ")  # | would end the table's cell
         formula = rf"$\displaystyle {shown}$"
-        rows.append(f"| {i} | {formula} | {step.because} | {verdict(outcome)} |")
+        words = ", in words" if step.tex else ""  # not rendered from what was decided
+        rows.append(f"| {i} | {formula} | {step.because} | {verdict(outcome)}{words} |")
     lines = [step for step, _ in steps]
     needs = {"where": names(lines), "for": domain(lines), "given": given(lines)}
     told = {word: ", ".join(what) for word, what in needs.items()}
@@ -87,9 +86,6 @@ def domain(steps):
         if s.name not in sizes:
             scalars.setdefault(sign(s), []).append(sympy.latex(s))
     yield from (f"${', '.join(names)}{kind}$" for kind, names in scalars.items())
-    for e in found:
-        if isinstance(e, f.Inv) and e.shape != f.SCALAR and not definite(e.arg):
-            yield f"${tex(e.arg)}$ invertible"
 
 
 def symbol(s):
@@ -97,7 +93,7 @@ def symbol(s):
     rows, cols = s.shape
     size = rf"{rows}\times {cols}" if cols != 1 else rows
     kind = ORDER.get(s.kind, "")
-    word = " symmetric" if s.kind == "symmetric" and cols != 1 else ""
+    word = f" {s.kind}" if s.kind in ("symmetric", "invertible") and cols != 1 else ""
     mean = f" with mean ${tex(s.mean)}$" if s.mean is not None else ""
     return f"${s.tex}{kind}$ (${size}$){word}{mean}"
 
@@ -108,33 +104,9 @@ def sign(s):
     return r"\ge 0" if s.is_nonnegative else r"\in\mathbb R"
 
 
-def definite(e):
-    """Is the matrix plainly positive definite, so that its inverse exists?"""
-    match e:
-        case f.Eye():
-            return True
-        case f.Sym():
-            return e.kind == "pd"
-        case f.Let():
-            return definite(e.definition)
-        case f.Inv():
-            return definite(e.arg)
-        case f.Add():
-            return any(map(definite, e.terms)) and manifestly_psd(e)
-    return False
-
-
 def given(steps):
-    """The premises that the lines cite, in words of formulas."""
-    found = {}
-    for rule in (r for s in steps for r in s.by):
-        if isinstance(rule, Given):
-            found[f"${tex(rule.left)} = {tex(rule.right)}$"] = None
-        elif isinstance(rule, Independent):
-            one, other, condition = (", ".join(sorted(x)) for x in rule.sets)
-            bar = rf"\given {condition}" if condition else ""
-            found[rf"${one} \indep {other} {bar}$"] = None
-    return list(found)
+    """The premises that the lines rest on."""
+    return list(dict.fromkeys(premise for step in steps for premise in step.premises))
 
 
 # --- displays ---------------------------------------------------------------------

@@ -2,10 +2,10 @@
 
 A `Step` is lhs, relation, rhs and a reason. It is decided twice: by an exact procedure
 (normal forms in all dimensions, a certificate, or sympy on explicit matrices), and on
-random instances. It holds only if the procedure proves it and no instance contradicts.
-A `Check` is evidence by numbers about a public function of fimlib. A `Mutant`
-(`companion.proof.mutants`) is a wrong version of either; it is rejected if the same
-machinery shows it false.
+random instances of all that its symbols may be. It holds only if the procedure proves
+it and no instance contradicts. A `Check` is evidence by numbers about a public function
+of fimlib. A `Mutant` (`companion.proof.mutants`) is a wrong version of either; it is
+rejected if the same machinery shows it false.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ import numpy as np
 import sympy
 
 from companion.proof import formula as f
-from companion.proof.algebra import Algebra
+from companion.proof.expressions import check_conditions, identical, pairs_of
 from companion.proof.mutants import machine_made, refuted
+from companion.proof.names import check_names
 from companion.proof.numeric import compare
-from companion.proof.rules import Given, Rule, apply_rules, blocks_equal
-from companion.proof.scalars import is_zero, substitute
+from companion.proof.points import counterexample
+from companion.proof.reasons import check_kinds, check_reasons
+from companion.proof.render import premises_of
+from companion.proof.rules import Given, Premise, Rule, blocks_equal, prepared
 from companion.proof.trees import defines
 from companion.proof.words import add, scale
 
@@ -45,8 +48,8 @@ class NotRecorded(Exception):
 class Step:
     """One line of a derivation.
 
-    `by` holds rules (for an equality) or one certificate, with rules (for an
-    inequality). For two sympy expressions `by` is empty: sympy decides.
+    `by` holds rules and premises, and for an inequality one certificate. For two sympy
+    expressions it holds premises only: sympy decides.
     """
 
     lhs: Any
@@ -57,6 +60,13 @@ class Step:
     chained: bool = False
     tex: tuple = ()  # how the two sides of a sympy step are written, if not in full
 
+    kind = GENERIC  # of a step between sympy expressions
+
+    @property
+    def premises(self):
+        """What the step rests on, each in Markdown: sets, conditions, independences."""
+        return premises_of(self)
+
     def decide(self, rng):
         if isinstance(self.lhs, (sympy.Basic, sympy.MatrixBase)):
             return self._by_sympy(rng)
@@ -65,57 +75,68 @@ class Step:
         except Exception as error:  # whatever broke, nothing was proved
             proved, reason = False, f"{type(error).__name__}: {error}"
         try:
-            for premise in (r for r in self.by if isinstance(r, Given)):
-                if false := compare(premise.left, premise.right, "=", rng):
+            premises = [r for r in self.by if isinstance(r, Premise)]
+            for premise in (r for r in premises if isinstance(r, Given)):
+                if false := compare(*premise.parts, "=", rng):
                     return Outcome(False, ALL, f"a premise does not hold {false}")
-            counterexample = compare(self.lhs, self.rhs, self.relation, rng)
+            counterexample = compare(self.lhs, self.rhs, self.relation, rng, premises)
         except Exception as error:  # no value to compare, so no second opinion
-            return Outcome(False, ALL, f"{type(error).__name__}: {error}")
+            told = f"{type(error).__name__}: {error}"
+            return Outcome(False, ALL, told if proved else reason)
         if counterexample is not None:
             return Outcome(False, ALL, f"false {counterexample}", refuted=True)
         return Outcome(bool(proved), ALL, "" if proved else reason)
 
     def _prove(self):
+        check_reasons(self.by)
+        check_names(self.lhs, self.rhs, self.by)
+        check_kinds(self.lhs, self.rhs, self.by)
+        if self.lhs.shape != self.rhs.shape:
+            raise TypeError(f"shapes {self.lhs.shape} and {self.rhs.shape} differ")
         rules = tuple(r for r in self.by if isinstance(r, Rule))
         certificates = [c for c in self.by if not isinstance(c, Rule)]
         if self.relation == "=":
             return equal(self.lhs, self.rhs, rules)
         (certificate,) = certificates
-        ends = (self.lhs, self.rhs)
-        smaller, larger = ends if self.relation == "<=" else ends[::-1]
-        return certificate.prove(smaller, larger, rules)
+        ends = {"<=": (self.lhs, self.rhs), ">=": (self.rhs, self.lhs)}
+        return certificate.prove(*ends[self.relation], rules)
 
     def _by_sympy(self, rng):
-        if self.relation != "=":
-            raise ValueError("sympy steps are equalities")
-        gap = sympy.Matrix([self.lhs - self.rhs])
-        if all(is_zero(x) for x in gap):
-            return Outcome(True, GENERIC)
-        return Outcome(False, GENERIC, f"false: {gap[0]} is not 0", nonzero(gap, rng))
+        """Proved for all values, and not contradicted at random ones."""
+        try:
+            check_conditions(self.by)
+            pairs = pairs_of(self.lhs, self.rhs, self.relation)
+            if found := nonzero(pairs, rng, self.by):
+                return Outcome(False, self.kind, f"false: {found}", refuted=True)
+            proved = identical(pairs, self.by)
+        except Exception as error:  # whatever broke, nothing was proved
+            return Outcome(False, self.kind, f"{type(error).__name__}: {error}")
+        return Outcome(proved, self.kind, "" if proved else "not provable")
+
+
+class Calculus(Step):
+    """A step between two expressions, one of which was integrated exactly."""
+
+    kind = CALCULUS
 
 
 def equal(lhs, rhs, rules=()):
     """Are two formulas equal in every dimension, given the rules?"""
-    algebra = Algebra()
-    if isinstance(lhs, f.Block):
-        return blocks_equal(algebra, lhs, *rhs.factors)
-    algebra.pairs = pairs = apply_rules(rules, algebra)
+    algebra = prepared(rules)
     if lhs.shape != rhs.shape:
         raise TypeError(f"shapes {lhs.shape} and {rhs.shape} differ")
+    if isinstance(lhs, f.Block):
+        return blocks_equal(algebra, lhs, *rhs.factors)
     if lhs.shape == f.SCALAR:
-        gap = algebra.scalar(lhs) - algebra.scalar(rhs)
-        return is_zero(substitute(gap, pairs))
+        return algebra.is_zero(algebra.scalar(lhs) - algebra.scalar(rhs))
     gap = add(algebra.matrix(lhs), scale(algebra.matrix(rhs), -1))
-    return all(is_zero(substitute(c, pairs)) for c in algebra.reduce(gap).values())
+    return all(map(algebra.is_zero, algebra.reduce(gap).values()))
 
 
-def nonzero(matrix, rng):
-    """Does some entry differ from 0 at a random rational point?"""
-    point = {
-        s: sympy.Rational(int(rng.integers(1, 10**6)), 10**6 + 3)
-        for s in sorted(matrix.free_symbols, key=str)
-    }
-    return any(abs(x.subs(point).evalf(30)) > 1e-20 for x in matrix)
+def nonzero(pairs, rng, conditions=()):
+    """Where the two sides of sympy expressions differ at a random point, or None."""
+    lhs, rhs = zip(*pairs, strict=True)
+    return counterexample(lhs, rhs, rng, [c.at for c in conditions])
 
 
 @dataclass(frozen=True)

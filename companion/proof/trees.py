@@ -15,7 +15,7 @@ def key(e):
         return key(e.arg.arg)
     if isinstance(e, f.Sym):
         return ("Sym", id(e))
-    if isinstance(e, tuple):
+    if isinstance(e, tuple | list):
         return tuple(map(key, e))
     if isinstance(e, f.Formula) and is_dataclass(e):
         return (type(e).__name__, *(key(getattr(e, x.name)) for x in fields(e)))
@@ -29,7 +29,7 @@ def nodes(*formulas, open_names=True):
     todo = list(formulas)
     while todo:
         e = todo.pop(0)
-        if isinstance(e, tuple):
+        if isinstance(e, tuple | list):
             todo[:0] = e
         elif isinstance(e, f.Formula):
             yield e

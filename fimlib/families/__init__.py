@@ -24,15 +24,7 @@ from fimlib.families.heteroscedastic import GaussianMeanLogVariance
 from fimlib.families.scalar import Bernoulli, Binomial, Exponential, Gaussian, Poisson
 
 __all__ = [
-    "Bernoulli",
-    "Binomial",
-    "Categorical",
-    "Exponential",
-    "ExponentialFamily",
-    "Gaussian",
-    "GaussianMeanLogSd",
-    "GaussianMeanLogVariance",
-    "GaussianMeanVariance",
-    "MultivariateGaussian",
-    "Poisson",
-]
+    "Bernoulli", "Binomial", "Categorical", "Exponential", "ExponentialFamily",
+    "Gaussian", "GaussianMeanLogSd", "GaussianMeanLogVariance", "GaussianMeanVariance",
+    "MultivariateGaussian", "Poisson",
+]  # fmt: skip

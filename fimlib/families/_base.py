@@ -6,172 +6,119 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Generator, Tensor
 
-from fimlib._checks import as_tensor, check_shape
+from fimlib._checks import as_tensor, check_shape, positive_int
 
 
 class ExponentialFamily(ABC):
     """Base of the families: p(y|z) = exp(z^T T(y) - A(z) + log h(y)).
 
-    Methods take one row an example, and raise ValueError for other shapes, for entries
-    that are not finite and for parameters or labels out of the family's range.
+    z (M, C) are natural parameters, `outputs` (M, C) what a network gives, y (M, C)
+    labels, or (M,) for classes and for one target. Methods raise ValueError for other
+    shapes, entries that are not finite, and what is out of the family's range. A
+    `generator` is seeded; None is torch's own.
 
-    Example:
-        >>> from fimlib.families import Poisson
-        >>> family, z = Poisson(), torch.zeros(1, 1)
-        >>> family.log_prob(z, [0.0]), family.mean(z)
-        (tensor([-1.], dtype=torch.float64), tensor([[1.]], dtype=torch.float64))
-        >>> family.sample(z, 5, torch.Generator().manual_seed(0)).shape
-        torch.Size([5, 1, 1])
+    >>> from fimlib.families import Poisson
+    >>> family, z = Poisson(), torch.zeros(1, 1)
+    >>> family.log_prob(z, [0.0]), family.mean(z)
+    (tensor([-1.], dtype=torch.float64), tensor([[1.]], dtype=torch.float64))
+    >>> family.sample(z, 5, torch.Generator().manual_seed(0)).shape
+    torch.Size([5, 1, 1])
     """
 
+    _constants = ""  # of the family, as they are shown
+
     def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
+        return f"{type(self).__name__}({self._constants})"
 
     def natural(self, outputs: ArrayLike) -> Tensor:
-        """Natural parameters of network outputs: the same numbers.
-
-        Args:
-            outputs: (M, C), as the network gives them.
-        Returns:
-            z, (M, C).
-        """
+        """Return natural parameters z (M, C) of `outputs` (M, C): the same numbers."""
         return self._parameters(outputs, "outputs")
 
-    @abstractmethod
     def log_partition(self, z: ArrayLike) -> Tensor:
-        """A(z) = log of the integral of h(y) exp(z^T T(y)).
+        """Return A(z) (M,), log of the integral of h(y) exp(z^T T(y)), of z (M, C)."""
+        return self._log_partition(self._parameters(z, "z"))
 
-        Args:
-            z: (M, C), natural parameters.
-        Returns:
-            (M,).
-        """
-
-    @abstractmethod
     def mean(self, z: ArrayLike) -> Tensor:
-        """E[T(Y)], the gradient of A (T16).
-
-        Args:
-            z: (M, C), natural parameters.
-        Returns:
-            (M, C).
-        """
+        """Return E[T(Y)] (M, C) for z (M, C): the gradient of A (T16)."""
+        return self._mean(self._parameters(z, "z"))
 
     def fisher(self, z: ArrayLike) -> Tensor:
-        """Lambda = Cov[T(Y)] = U U^T, the Hessian of A (T16).
+        """Return Lambda = Cov[T(Y)] (M, C, C) for z (M, C): the Hessian of A (T16)."""
+        return self._fisher(self._parameters(z, "z"))
 
-        Args:
-            z: (M, C), natural parameters.
-        Returns:
-            (M, C, C).
-        """
-        root = self.fisher_root(z)
-        return root @ root.mT
-
-    @abstractmethod
     def fisher_root(self, z: ArrayLike) -> Tensor:
-        """U with U U^T = Lambda, without cancellation.
+        """Return U (M, C, r), U U^T = Lambda, for z (M, C), without cancellation."""
+        return self._root(self._parameters(z, "z"))
 
-        Args:
-            z: (M, C), natural parameters.
-        Returns:
-            (M, C, r).
-        """
-
-    @abstractmethod
     def log_prob(self, z: ArrayLike, y: ArrayLike) -> Tensor:
-        """log p(y|z), a log-density of a continuous label.
+        """Return log p(y|z) (M,) in nats, for z (M, C) and y: maybe a log-density."""
+        z = self._parameters(z, "z")
+        return self._log_prob(z, self._labels(y, "y", z))
 
-        Args:
-            z: (M, C), natural parameters.
-            y: (M, C), labels, or (M,) for classes and for one output.
-        Returns:
-            (M,), in nats.
-        """
-
-    @abstractmethod
     def sample(
         self, z: ArrayLike, num_samples: int = 1, generator: Generator | None = None
     ) -> Tensor:
-        """Labels drawn from p(y|z).
+        """Return L = `num_samples` labels y (L, M, C) or (L, M) for each z (M, C)."""
+        num_samples = positive_int(num_samples, "num_samples")
+        z = self._parameters(z, "z").expand(num_samples, -1, -1)
+        return self._sample(z, generator)
 
-        Args:
-            z: (M, C), natural parameters.
-            num_samples: L, draws of each example.
-            generator: seeded; None is torch's own.
-        Returns:
-            (L, M, C), or (L, M) for classes and for one target.
-        """
-
-    @abstractmethod
     def mode(self, z: ArrayLike) -> Tensor:
-        """The most probable label.
+        """Return the most probable label y, (M, C) or (M,), for z (M, C)."""
+        return self._mode(self._parameters(z, "z"))
 
-        Args:
-            z: (M, C), natural parameters.
-        Returns:
-            (M, C), or (M,) for classes and for one target.
-        """
-
-    @abstractmethod
     def entropy(self, z: ArrayLike) -> Tensor:
-        """H[Y|z], differential where labels are continuous.
-
-        Args:
-            z: (M, C), natural parameters.
-        Returns:
-            (M,), in nats.
-        """
+        """Return H[Y|z] (M,) in nats for z (M, C), differential if Y is continuous."""
+        return self._entropy(self._parameters(z, "z"))
 
     def output_root(self, outputs: ArrayLike) -> Tensor:
-        """U with U U^T the Fisher information of the outputs (T16).
-
-        Args:
-            outputs: (M, C), as the network gives them.
-        Returns:
-            (M, C, r).
-        """
+        """Return U (M, C, r), U U^T the Fisher information of `outputs` (M, C), T16."""
         return self.fisher_root(self.natural(outputs))
 
-    @abstractmethod
     def output_gradient(self, outputs: ArrayLike, y: ArrayLike) -> Tensor:
-        """Gradient of -log p(y) by the outputs.
-
-        Args:
-            outputs: (M, C), as the network gives them.
-            y: (M, C), labels, or (M,) for classes and for one output.
-        Returns:
-            (M, C).
-        """
+        """Return the gradient (M, C) of -log p(y) by `outputs` (M, C): E[T] - T(y)."""
+        z = self.natural(outputs)
+        return self._gradient(z, self._labels(y, "labels", z))
 
     def output_hessian(self, outputs: ArrayLike, y: ArrayLike) -> Tensor:
-        """Hessian of -log p(y) by the outputs: the observed information.
-
-        In natural parameters it is the Hessian of A, whatever the label (T18).
-
-        Args:
-            outputs: (M, C), as the network gives them.
-            y: (M, C), labels, or (M,) for classes and for one output.
-        Returns:
-            (M, C, C).
-        """
+        """Return the Hessian (M, C, C) of -log p(y) by `outputs`; by z, Lambda: T18."""
         return self.fisher(self.natural(outputs))
 
     def output_basis(
         self, num_outputs: int, device: torch.device | None = None
     ) -> Tensor | None:
-        """Directions of the outputs that carry information; None: all of them.
-
-        Args:
-            num_outputs: C.
-            device: where the basis is wanted.
-        Returns:
-            (C, r), orthonormal columns, or None.
-        """
+        """Return orthonormal columns (C, r) that carry all information; None: any."""
         return None
 
     def _parameters(self, z: ArrayLike, name: str) -> Tensor:
         return parameters(z, name)
+
+    def _labels(self, y: ArrayLike, name: str, z: Tensor) -> Tensor:
+        return targets(y, name, z)
+
+    # What a family gives, of checked z and y; its `_sample` has z repeated, (L, M, C).
+    @abstractmethod
+    def _log_partition(self, z: Tensor) -> Tensor: ...
+    @abstractmethod
+    def _mean(self, z: Tensor) -> Tensor: ...
+    @abstractmethod
+    def _root(self, z: Tensor) -> Tensor: ...
+    @abstractmethod
+    def _log_prob(self, z: Tensor, y: Tensor) -> Tensor: ...
+    @abstractmethod
+    def _sample(self, z: Tensor, rng: Generator | None) -> Tensor: ...
+    @abstractmethod
+    def _entropy(self, z: Tensor) -> Tensor: ...
+
+    def _fisher(self, z: Tensor) -> Tensor:
+        root = self._root(z)
+        return root @ root.mT
+
+    def _mode(self, z: Tensor) -> Tensor:
+        return self._mean(z)
+
+    def _gradient(self, z: Tensor, y: Tensor) -> Tensor:
+        return self._mean(z) - y
 
 
 def parameters(z: ArrayLike, name: str, columns: int | str = "C") -> Tensor:
@@ -191,17 +138,12 @@ def targets(y: ArrayLike, name: str, like: Tensor) -> Tensor:
     return y.to(like.device)
 
 
-def refuse(bad: Tensor, values: Tensor, name: str, wanted: str) -> None:
-    """Raise ValueError with the range of the `bad` values: "name must `wanted`"."""
+def refuse(bad: Tensor, values: Tensor, name: str, wanted: str) -> Tensor:
+    """Return `values`; raise "name must `wanted`" with the range of the `bad` ones."""
     if bad.any():
         out = values[bad]
         raise ValueError(
             f"{name} must {wanted}, got {int(bad.sum())} others, from "
             f"{float(out.min()):.6g} to {float(out.max()):.6g}"
         )
-
-
-def identity(z: Tensor, scale: float) -> Tensor:
-    """scale I as (M, C, C)."""
-    eye = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-    return (scale * eye).expand(len(z), -1, -1)
+    return values

@@ -82,7 +82,7 @@ def gaussian_reference(
 
 
 def inverse_fit(samples: ArrayLike, means: ArrayLike) -> tuple[float, float]:
-    """``a``, free of a bias that falls as 1/L, and ``b`` of the line a + b / samples."""
+    """``a``, free of a bias that falls as 1/L, and ``b`` of the line a + b/samples."""
     inverse = 1 / np.asarray(samples, dtype=float)
     slope, intercept = np.polyfit(inverse, np.asarray(means, dtype=float), 1)
     return float(intercept), float(slope)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from typer import Option
 
 app = typer.Typer()
 
@@ -13,7 +14,7 @@ app = typer.Typer()
 @app.command()
 def figure(
     name: Annotated[str, typer.Argument(help="2, 3, 4, top, map, ... or all")],
-    out: Annotated[Path | None, typer.Option(help="folder (figures)")] = None,
+    out: Annotated[Path | None, Option(help="folder (figures)")] = None,
 ) -> None:
     """Draw a figure again, from the recorded numbers or the registry of methods."""
     paths = []
@@ -32,26 +33,18 @@ def figure(
 @app.command()
 def run(
     name: Annotated[
-        str, typer.Argument(help="fig23, fig4, fig23-studies or fig4-studies")
+        str, typer.Argument(help="fig23, fig4, fig23-studies, fig4-studies")
     ],
-    data: Annotated[
-        str | None, typer.Option(help="embedded, mnist; fig4: fried,poker,...")
-    ] = None,
-    seeds: Annotated[
-        str | None, typer.Option(help="0, 0,2 or 0..4; of fig4, its splits")
-    ] = None,
-    eval_size: Annotated[int | None, typer.Option(help="evaluation points")] = None,
-    out: Annotated[Path | None, typer.Option(help="folder (figures/data)")] = None,
-    protocol: Annotated[
-        str | None, typer.Option(help="fig4: demo, reduced or full")
-    ] = None,
-    methods: Annotated[str | None, typer.Option(help="fig4: bald,bait,...")] = None,
-    backend: Annotated[str | None, typer.Option(help="fig4: loky or dask")] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="fig4: the Dask scheduler's address")
-    ] = None,
-    jobs: Annotated[int | None, typer.Option(help="fig4: processes")] = None,
-    work: Annotated[Path | None, typer.Option(help="folder of finished units")] = None,
+    data: Annotated[str | None, Option(help="embedded, mnist; fig4: fried,...")] = None,
+    seeds: Annotated[str | None, Option(help="0, 0,2 or 0..4; fig4: splits")] = None,
+    eval_size: Annotated[int | None, Option(help="evaluation points")] = None,
+    out: Annotated[Path | None, Option(help="folder (figures/data)")] = None,
+    protocol: Annotated[str | None, Option(help="fig4: demo, reduced, full")] = None,
+    methods: Annotated[str | None, Option(help="fig4: bald,bait,...")] = None,
+    backend: Annotated[str | None, Option(help="fig4: loky or dask")] = None,
+    scheduler: Annotated[str | None, Option(help="fig4: Dask's address")] = None,
+    jobs: Annotated[int | None, Option(help="fig4: processes")] = None,
+    work: Annotated[Path | None, Option(help="folder of finished units")] = None,
 ) -> None:
     """Run an experiment; a killed run goes on where it stopped."""
     from fimlib import figures
@@ -68,19 +61,14 @@ def run(
         "work": work,
     }
     given = {key: value for key, value in options.items() if value is not None}
-    if name.startswith("fig23"):
-        _refuse(given, ("protocol", "methods", "backend", "scheduler", "jobs"), name)
-    elif name.endswith("studies"):
-        _refuse(given, ("eval_size", "methods", "backend", "scheduler", "jobs"), name)
-    else:
-        _refuse(given, ("eval_size",), name)
-    typer.echo(figures.run(name, data=data, **given))
-
-
-def _refuse(given: dict[str, Any], options: tuple[str, ...], name: str) -> None:
-    for option in options:
-        if option in given:
+    sweep = {"methods", "backend", "scheduler", "jobs"}
+    foreign = {"eval_size"} if name.startswith("fig4") else {"protocol"} | sweep
+    if name.endswith("studies"):
+        foreign |= sweep
+    for option in given:
+        if option in foreign:
             raise ValueError(f"{name} has no --{option.replace('_', '-')}")
+    typer.echo(figures.run(name, data=data, **given))
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -37,11 +37,11 @@ def run(
 ) -> Path:  # fmt: skip
     """Make the record ``fig23-DATA.csv`` in folder ``out``; its path is returned.
 
-    Finished units in folder ``work`` are not done again, so a killed run goes on where
-    it stopped, to the same bytes. ``settings`` replace fields of ``Protocol``. Beside
-    the record go the first seed's weights (embedded) or last layer (mnist), from which
-    the book computes scores itself. Raises ValueError, before anything is computed, for
-    an ``out`` whose record is of another protocol or holds other seeds.
+    Units in folder ``work`` are not done again: a killed run goes on where it stopped,
+    to the same bytes. ``settings`` replace fields of ``Protocol``. Beside the record go
+    the first seed's weights (embedded) or last layer (mnist), from which the book
+    computes. Raises ValueError, before anything is computed, for an ``out`` whose
+    record is of another protocol or holds other seeds.
     """
     seeds = checked_seeds(seeds)
     if eval_size is not None:

@@ -19,13 +19,14 @@ from fimlib import information, predictive
 from fimlib.figures import data as data_sets
 from fimlib.figures import fig23, network, ranking, records, scores, training
 from fimlib.figures.agreement import spearman, spearman_within_top, top
-from fimlib.figures.network import DropoutCNN, Masks
+from fimlib.figures.network import Masks
 from fimlib.figures.records import Arrays
 from fimlib.figures.seed_run import SeedRun
 from fimlib.figures.units import Work, fixed_threads, progress_bars, stream
 
 NAME = "fig23-studies"
 Study = Callable[[SeedRun, "Settings", Work], Arrays]
+_COUNTS = (500, 100, 50)  # of the tops that are compared
 _BLOCK = 100  # dropout samples in one unit of work
 
 
@@ -49,22 +50,20 @@ class Settings:
 def run(
     data: str, seeds: Sequence[int] = (0,), out: str | Path | None = None,
     eval_size: int | None = None, *, work: str | Path = "runs", progress: bool = True,
-    settings: Settings | None = None, **protocol: Any,
+    settings: Settings | None = None, **changes: Any,
 ) -> Path:  # fmt: skip
     """Make the records ``fig23-DATA-STUDY.csv`` in folder ``out``; the last one's path.
 
-    The studies are bias and noise (of BALD and EPIG in the number of dropout samples),
-    epochs (what stopping later changes), jepig (against the number of evaluation
-    points) and pairwise (EPIG against EPIG upper). ``settings`` is a ``Settings``;
-    other options are those of ``fig23.run``.
+    bias and noise of BALD and EPIG in the number of dropout samples, epochs (what
+    stopping later changes), jepig (against the number of evaluation points), pairwise
+    (EPIG against EPIG upper). Other options are those of ``fig23.run``.
     """
     seeds = fig23.checked_seeds(seeds)
     settings = settings or Settings()
     _check_levels(settings)
     if eval_size is not None:
-        protocol["eval_size"] = eval_size
-    protocol = fig23.protocol_for(data, **protocol)
-    digits = data_sets.load(data)
+        changes["eval_size"] = eval_size
+    protocol, digits = fig23.protocol_for(data, **changes), data_sets.load(data)
     folder = fig23.work_folder(work, digits, protocol)
     bars = progress_bars(progress)
     key = records.sha256(str(settings).encode())[:8]
@@ -72,15 +71,13 @@ def run(
         seed: SeedRun(digits, seed, protocol, Work(folder / str(seed)), bars)
         for seed in seeds
     }
-    paths = {
-        name: Path(out or "figures/data") / f"fig23-{data}-{name}.csv"
-        for name in STUDIES
-    }
-    same = {"protocol": dataclasses.asdict(protocol)}
-    same["settings"] = dataclasses.asdict(settings)
+    about = fig23.describe(digits, seeds, protocol, NAME)
+    about["settings"] = dataclasses.asdict(settings)
+    same = {part: about[part] for part in ("protocol", "settings")}
+    paths = {n: Path(out or "figures/data") / f"fig23-{data}-{n}.csv" for n in STUDIES}
     for name, path in paths.items():
-        own_seeds = _seeds_of(STUDIES[name], seeds, settings)
-        records.check_replaceable(path, {"seeds": own_seeds}, **same)
+        of_study = _seeds_of(STUDIES[name], seeds, settings)
+        records.check_replaceable(path, {"seeds": of_study}, **same)
     for name, path in paths.items():
         units, study = [], STUDIES[name]
         with fixed_threads(protocol.threads):
@@ -88,7 +85,10 @@ def run(
                 own = Work(folder / str(seed) / f"studies-{key}")
                 compute = functools.partial(study, runs[seed], settings, own)
                 units.append(own.unit(name, compute))
-        _write(path, units, fig23.describe(digits, seeds, protocol, NAME), settings)
+        columns = records.joined(units)
+        about["seeds"] = np.unique(columns["seed"]).tolist()
+        about["wall_seconds"] = round(sum(float(unit["seconds"]) for unit in units), 1)
+        records.write_record(path, columns, about)
     return path
 
 
@@ -97,16 +97,6 @@ def _seeds_of(study: Study, seeds: Sequence[int], settings: Settings) -> Sequenc
     if study not in (bias, noise):
         return seeds
     return [seed for seed in seeds if seed in settings.mc_seeds] or seeds[:1]
-
-
-def _write(
-    path: Path, units: list[Arrays], about: dict[str, Any], settings: Settings
-) -> None:
-    columns = records.joined(units)
-    about["seeds"] = np.unique(columns["seed"]).tolist()
-    about["settings"] = dataclasses.asdict(settings)
-    seconds = sum(float(unit["seconds"]) for unit in units)
-    records.write_record(path, columns, {**about, "wall_seconds": round(seconds, 1)})
 
 
 def _check_levels(settings: Settings) -> None:
@@ -120,24 +110,16 @@ def _check_levels(settings: Settings) -> None:
 def _samples(main: SeedRun, settings: Settings, own: Work) -> list[Tensor]:
     """Log-probabilities (M,L,C) of the pool and (E,L,C) of some evaluation digits."""
     masks = network.draw_masks(settings.mc_samples, stream(main.seed, "study masks"))
-    inputs = {
-        "pool": main.inputs("pool"),
-        "evaluation": main.inputs("evaluation")[: settings.mc_eval],
-    }
     found = []
-    for part, images in inputs.items():
-        units = []
+    for part, most in (("pool", None), ("evaluation", settings.mc_eval)):
+        images, units = main.inputs(part)[:most], []
         for start in range(0, settings.mc_samples, _BLOCK):
             some = tuple(mask[start : start + _BLOCK] for mask in masks)
-            compute = functools.partial(_mc_log_probs, main.net, images, some)
+            compute = functools.partial(main.log_probs, images, some)
             units.append(own.unit(f"mc-{part}-{start:04d}", compute)["log_probs"])
         table = torch.from_numpy(np.concatenate(units, axis=1)).double()
         found.append(table.log_softmax(-1))
     return found
-
-
-def _mc_log_probs(net: DropoutCNN, images: Tensor, masks: Masks) -> Arrays:
-    return {"log_probs": network.mc_log_probs(net, images, masks).numpy()}
 
 
 def _estimates(
@@ -146,18 +128,17 @@ def _estimates(
     """(score, samples, block, values) of every estimate from disjoint samples."""
     for samples in settings.levels:
         for block in range(settings.mc_samples // samples):
-            chosen = slice(block * samples, (block + 1) * samples)
-            yield "bald", samples, block, predictive.bald(pool[:, chosen])
-            pair = pool[:, chosen], evaluation[:, chosen]
-            yield "epig", samples, block, predictive.epig(*pair)
+            some = slice(block * samples, (block + 1) * samples)
+            yield "bald", samples, block, predictive.bald(pool[:, some])
+            epig = predictive.epig(pool[:, some], evaluation[:, some])
+            yield "epig", samples, block, epig
+    samples = settings.jackknifed
     for block in range(2):
-        samples = settings.jackknifed
-        chosen = slice(block * samples, (block + 1) * samples)
-        pair = pool[:, chosen], evaluation[:, chosen]
-        values = predictive.bald(pair[0], jackknife=True)
-        yield "bald_jackknife", samples, block, values
-        values = predictive.epig(*pair, jackknife=True)
-        yield "epig_jackknife", samples, block, values
+        some = slice(block * samples, (block + 1) * samples)
+        bald = predictive.bald(pool[:, some], jackknife=True)
+        yield "bald_jackknife", samples, block, bald
+        epig = predictive.epig(pool[:, some], evaluation[:, some], jackknife=True)
+        yield "epig_jackknife", samples, block, epig
 
 
 def _estimated(
@@ -166,10 +147,10 @@ def _estimated(
     """All estimates of ``_estimates`` as one unit: the two studies below share it."""
 
     def compute() -> Arrays:
-        tables = _samples(main, settings, own)
+        pool, evaluation = _samples(main, settings, own)
         return {
             f"{score}/{samples}/{block}": values.numpy()
-            for score, samples, block, values in _estimates(*tables, settings)
+            for score, samples, block, values in _estimates(pool, evaluation, settings)
         }
 
     unit = own.unit("estimates", compute)
@@ -179,29 +160,32 @@ def _estimated(
             yield score, int(samples), int(block), values
 
 
+def _agree(
+    first: np.ndarray, second: np.ndarray, key: str, counts: Sequence[int] = _COUNTS
+) -> dict[str, float]:
+    """Spearman's correlation over all, and within the tops of the first; by keys."""
+    found = {key.format("spearman"): spearman(first, second)}
+    tops = {
+        key.format(f"top_{n}"): spearman_within_top(first, second, n) for n in counts
+    }
+    return found | tops
+
+
 def bias(main: SeedRun, settings: Settings, own: Work) -> Arrays:
     """Mean of BALD and EPIG, and their agreement with weight space, by samples used."""
     against = {
         "bald": ("eig_log_det", "eig_trace"),
         "epig": ("epig_proxy_log_det", "epig_proxy_trace"),
     }
-    weights = {
-        name: ranking.higher_is_better(name, main.weight_space[name])
-        for pair in against.values()
-        for name in pair
-    }
+    names = [name for pair in against.values() for name in pair]
+    weights = {n: ranking.higher_is_better(n, main.weight_space[n]) for n in names}
     rows = []
     for score, samples, block, values in _estimated(main, settings, own):
-        row = {"score": score, "samples": samples, "block": block}
-        row["mean"], row["median"] = values.mean(), np.median(values)
-        for form, name in zip(
-            ("log_det", "trace"), against[score.split("_")[0]], strict=True
-        ):
-            row[f"spearman_{form}"] = spearman(values, weights[name])
-            for count in (500, 100, 50):
-                row[f"top_{count}_{form}"] = spearman_within_top(
-                    values, weights[name], count
-                )
+        row: dict[str, Any] = {"score": score, "samples": samples, "block": block}
+        row |= {"mean": values.mean(), "median": np.median(values)}
+        forms = zip(("log_det", "trace"), against[score.split("_")[0]], strict=True)
+        for form, name in forms:
+            row |= _agree(values, weights[name], f"{{}}_{form}")
         rows.append(row)
     return records.columns_of(rows, seed=main.seed)
 
@@ -224,13 +208,9 @@ def noise(main: SeedRun, settings: Settings, own: Work) -> Arrays:
         number = settings.mc_samples // samples
         other = found[score, half, int((block + 1) * samples <= half)]
         following = found[score, samples, (block + 1) % number]
-        row = {"score": score, "samples": samples, "block": block}
+        row: dict[str, Any] = {"score": score, "samples": samples, "block": block}
         for name, reference in (("next", following), ("half", other)):
-            row[f"{name}_spearman"] = spearman(values, reference)
-            for count in (500, 100, 50):
-                row[f"{name}_top_{count}"] = spearman_within_top(
-                    values, reference, count
-                )
+            row |= _agree(values, reference, f"{name}_{{}}")
         rows.append(row)
     return records.columns_of(rows, seed=main.seed)
 
@@ -265,17 +245,14 @@ def _snapshot(
     }
     samples = network.mc_log_probs(trainer.net, pool, masks).double()
     bald = predictive.bald(samples.log_softmax(-1)).numpy()
-    logits = torch.from_numpy(layer["train/logits"]).double()
+    train = scores.roots_of(layer, "train")
+    fitted = torch.from_numpy(layer["train/logits"]).double().log_softmax(-1)
     single = network.features(trainer.net, trainer.validation[0])[1].double()
     log_det = found["eig_log_det"]
     row = {
         "prior_precision": post.prior_precision,
-        "trace_fisher_train": float(
-            scores.trace_fisher(scores.roots_of(layer, "train")).sum()
-        ),
-        "train_cross_entropy": training.accuracy(
-            logits.log_softmax(-1), trainer.train[1]
-        )[1],
+        "trace_fisher_train": float(scores.trace_fisher(train).sum()),
+        "train_cross_entropy": training.accuracy(fitted, trainer.train[1])[1],
         "validation_accuracy": training.accuracy(single, trainer.validation[1])[0],
         **{
             f"eig_log_det_{name}": np.quantile(log_det, level)
@@ -286,9 +263,7 @@ def _snapshot(
         "bald_median": np.median(bald),
     }
     for form in ("log_det", "trace"):
-        values = found[f"eig_{form}"]
-        row[f"spearman_{form}"] = spearman(bald, values)
-        row[f"top_100_{form}"] = spearman_within_top(bald, values, 100)
+        row |= _agree(bald, found[f"eig_{form}"], f"{{}}_{form}", (100,))
     return row
 
 
@@ -335,9 +310,7 @@ def pairwise(main: SeedRun, settings: Settings, own: Work) -> Arrays:
         "top_100_shared": len(np.intersect1d(top(exact, 100), top(upper, 100))),
     }
     for name, values in (("pairwise", exact), ("upper", upper)):
-        row[f"spearman_{name}"] = spearman(sampled, values)
-        for count in (500, 100, 50):
-            row[f"top_{count}_{name}"] = spearman_within_top(sampled, values, count)
+        row |= _agree(sampled, values, f"{{}}_{name}")
     return records.columns_of([row], seed=main.seed)
 
 

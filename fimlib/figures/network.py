@@ -35,8 +35,8 @@ class DropoutCNN(nn.Module):
         """PyTorch's default: uniform within 1 / sqrt(fan in), weights and biases."""
         for layer in (self.conv1, self.conv2, self.fc1, self.fc2):
             bound = layer.weight[0].numel() ** -0.5
-            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-            nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+            for values in layer.parameters():  # weight, then bias
+                nn.init.uniform_(values, -bound, bound, generator=generator)
 
     def forward(self, images: Tensor, masks: Masks | None = None) -> Tensor:
         """Logits (N,10) of images (N,1,28,28), with masks of ``draw_masks`` or none."""
@@ -74,8 +74,7 @@ def mc_log_probs(
 ) -> Tensor:
     """Log-probabilities (N,L,10) of images (N,1,28,28) under L consistent masks.
 
-    Mask l holds for every image, as in BALD and EPIG it must: the samples are draws of
-    one model, not of one model an image.
+    Mask l holds for every image: the samples are draws of one model, as in BALD.
     """
     blocks = [_mc_block(net, block, masks) for block in images.split(chunk)]
     return torch.cat(blocks)
@@ -83,20 +82,20 @@ def mc_log_probs(
 
 def _mc_block(net: DropoutCNN, images: Tensor, masks: Masks) -> Tensor:
     shared = F.relu(F.max_pool2d(net.conv1(images), 2))
-    samples = [
-        _thinned(net, shared, *(mask[index].nonzero().squeeze(1) for mask in masks))
-        for index in range(len(masks[0]))
-    ]
+    kept = (
+        [row.nonzero().squeeze(1) for row in one] for one in zip(*masks, strict=True)
+    )
+    samples = [_thinned(net, shared, *indices) for indices in kept]
     return F.log_softmax(torch.stack(samples, dim=1), dim=-1)
 
 
-def _thinned(
-    net: DropoutCNN, shared: Tensor, first: Tensor, second: Tensor, third: Tensor
-) -> Tensor:
+def _thinned(net: DropoutCNN, shared: Tensor, *kept: Tensor) -> Tensor:
     """Logits when only the channels and units with these indices are kept."""
+    first, second, third = kept
     weight = net.conv2.weight[second][:, first]
     # Doubling the weights that read a kept channel doubles the channel, exactly.
-    hidden = F.conv2d(shared[:, first], 2.0 * weight, net.conv2.bias[second])
+    _, bias = net.conv2.parameters()
+    hidden = F.conv2d(shared[:, first], 2.0 * weight, bias[second])
     hidden = F.relu(F.max_pool2d(hidden, 2)).flatten(1)
     columns = (second[:, None] * _CELLS + torch.arange(_CELLS)).flatten()
     weight = net.fc1.weight[third][:, columns]

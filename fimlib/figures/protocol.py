@@ -9,6 +9,7 @@ import numpy as np
 from fimlib.figures.data import Digits
 from fimlib.figures.records import Arrays
 
+Three = tuple[np.ndarray, np.ndarray, np.ndarray]
 PARTS = ("train", "validation", "pool", "evaluation", "test")
 
 
@@ -76,24 +77,18 @@ def _take(
         return order[:size], np.sort(order[size:])
     from sklearn.model_selection import train_test_split
 
-    labels = digits.labels[indices]
-    return train_test_split(
-        indices, train_size=size, stratify=labels, random_state=seed
-    )
+    options = {"stratify": digits.labels[indices], "random_state": seed}
+    return train_test_split(indices, train_size=size, **options)
 
 
-def _split_embedded(
-    digits: Digits, protocol: Protocol
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _split_embedded(digits: Digits, protocol: Protocol) -> Three:
     everything = np.arange(len(digits.labels))
     train, rest = _take(digits, everything, protocol.train_size, 0)
     validation, rest = _take(digits, rest, protocol.validation_size, 0)
     return train, validation, rest
 
 
-def _split_mnist(
-    digits: Digits, protocol: Protocol
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _split_mnist(digits: Digits, protocol: Protocol) -> Three:
     """The published split: its two seeds reproduce the stored training indices."""
     from sklearn.model_selection import StratifiedShuffleSplit
 

@@ -8,19 +8,15 @@ from scipy.stats import rankdata
 from fimlib.figures.records import Record, RecordError
 
 # Figure 2 averages the ranks of its three lines, Figure 3 those of its four.
-PROXIES = (
-    "jepig_proxy_log_det",
-    "jepig_proxy_trace",
-    "epig_proxy_log_det",
-    "epig_proxy_trace",
+PROXIES = tuple(
+    f"{x}_proxy_{y}" for x in ("jepig", "epig") for y in ("log_det", "trace")
 )
 
 
 def oriented(record: Record, column: str) -> np.ndarray:
     """The column (M,) of one seed, higher more informative: proxies change sign.
 
-    Refuses several seeds in one column: their pools and networks differ, so a rank
-    among them says nothing.
+    RecordError for several seeds in one column: a rank among them says nothing.
     """
     found = np.unique(record.columns.get("seed", 0))
     if len(found) > 1:

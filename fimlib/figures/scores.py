@@ -114,11 +114,7 @@ def trace_fisher(roots: FisherRoots) -> Tensor:
 
 
 def badge_norm(features: Tensor, logits: Tensor) -> Tensor:
-    """Length (M,) of the last layer's gradient, bias included, at the likeliest label.
-
-    features: (M,d), logits: (M,C). The length of BADGE's embedding (Ash et al. 2020,
-    arXiv:1906.03671).
-    """
+    """Length (M,) of BADGE's embedding: the gradient at the likeliest label."""
     errors = logits.softmax(-1)
     likeliest = torch.arange(len(logits)), logits.argmax(-1)
     errors[likeliest] -= 1.0

@@ -21,11 +21,11 @@ _EVAL_CHUNK = 2000  # evaluation points in one unit of Monte-Carlo samples
 class SeedResult:
     """Columns, weights and last layer of one seed, its model's numbers, seconds."""
 
-    columns: dict
-    weights: dict
-    layer: dict
-    model: dict
-    seconds: dict  # of each stage
+    columns: Arrays
+    weights: Arrays
+    layer: Arrays
+    model: dict[str, Any]
+    seconds: dict[str, float]  # of each stage
 
 
 class SeedRun:
@@ -43,6 +43,7 @@ class SeedRun:
         return network.prepare(self.digits.images[self.parts[part]])
 
     def labels(self, part: str) -> Tensor:
+        """Of the part's images."""
         return torch.from_numpy(self.digits.labels[self.parts[part]])
 
     def trainer(self) -> training.Trainer:
@@ -52,16 +53,20 @@ class SeedRun:
 
     @functools.cached_property
     def trained(self) -> Arrays:
-        return self.work.unit(
-            "train", lambda: training.fit(self.trainer(), self.work, self.bars)
-        )
+        """The best weights, and how training went."""
+        return self.work.unit("train", self._fit)
+
+    def _fit(self) -> Arrays:
+        return training.fit(self.trainer(), self.work, self.bars)
 
     @functools.cached_property
     def net(self) -> network.DropoutCNN:
+        """The trained network."""
         return network.from_arrays(self.trained)
 
     @functools.cached_property
     def tested(self) -> Arrays:
+        """Its accuracies."""
         return self.work.unit("test", self._test)
 
     def _test(self) -> Arrays:
@@ -88,14 +93,17 @@ class SeedRun:
 
     @functools.cached_property
     def weight_space(self) -> Arrays:
+        """The columns of ``scores.weight_space``."""
         return self.work.unit("weight-space", lambda: scores.weight_space(self.layer))
 
     @functools.cached_property
     def mc_pool(self) -> Arrays:
+        """Log-probabilities of the pool."""
         return self._mc(self.inputs("pool"), "mc-pool")
 
     @functools.cached_property
     def mc_evaluation(self) -> Arrays:
+        """Log-probabilities of the evaluation points, chunk by chunk."""
         blocks = self.inputs("evaluation").split(_EVAL_CHUNK)
         units = []
         with self.bars("evaluation samples", len(blocks), 0) as bar:
@@ -108,20 +116,21 @@ class SeedRun:
         }
 
     def _mc(self, inputs: Tensor, name: str) -> Arrays:
-        def compute() -> Arrays:
-            masks = draw_masks(self.protocol, self.seed)
-            samples = network.mc_log_probs(self.net, inputs, masks)
-            return {"log_probs": samples.numpy()}
+        masks = draw_masks(self.protocol, self.seed)
+        return self.work.unit(name, lambda: self.log_probs(inputs, masks))
 
-        return self.work.unit(name, compute)
+    def log_probs(self, inputs: Tensor, masks: network.Masks) -> Arrays:
+        """Of the network with these dropout masks, (N, L, 10)."""
+        return {"log_probs": network.mc_log_probs(self.net, inputs, masks).numpy()}
 
     @functools.cached_property
     def prediction_space(self) -> Arrays:
-        def compute() -> Arrays:
-            tables = self.mc_pool["log_probs"], self.mc_evaluation["log_probs"]
-            return scores.prediction_space(*tables)
+        """The columns of ``scores.prediction_space``."""
+        return self.work.unit("prediction-space", self._prediction_space)
 
-        return self.work.unit("prediction-space", compute)
+    def _prediction_space(self) -> Arrays:
+        tables = self.mc_pool["log_probs"], self.mc_evaluation["log_probs"]
+        return scores.prediction_space(*tables)
 
     def result(self) -> SeedResult:
         """Everything, computed where it is not yet there."""

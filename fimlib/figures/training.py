@@ -1,6 +1,7 @@
 """Training with early stopping on consistent dropout samples, resumable every epoch."""
 
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,15 +57,11 @@ class Trainer:
         self.protocol, self.seed = protocol, seed
         self.train, self.validation = train, validation
         self.net = network.DropoutCNN(stream(seed, "initialisation"))
-        self.optimizer = torch.optim.Adam(
-            self.net.parameters(),
-            lr=protocol.learning_rate,
-            weight_decay=protocol.weight_decay,
-        )
+        rate, decay = protocol.learning_rate, protocol.weight_decay
+        parameters = self.net.parameters()
+        self.optimizer = torch.optim.Adam(parameters, rate, weight_decay=decay)
         self.best = network.to_arrays(self.net)
-        self.history: list[
-            tuple[float, float]
-        ] = []  # validation accuracy and cross-entropy of each epoch
+        self.history: list[Any] = []  # validation accuracy, cross-entropy by epoch
 
     @property
     def best_epoch(self) -> int:

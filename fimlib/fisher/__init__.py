@@ -20,19 +20,9 @@ from fimlib.fisher.roots import FisherRoots
 from fimlib.fisher.streamed import StreamedRoots
 
 __all__ = [
-    "DiagonalRoots",
-    "FisherRoots",
-    "KroneckerRoots",
-    "LayeredRoots",
-    "LoaderRoots",
-    "NetworkRoots",
-    "Sketch",
-    "StreamedRoots",
-    "embed",
-    "last_layer_roots",
-    "network_roots",
-    "observed_information",
-    "roots_from_loader",
-]
+    "DiagonalRoots", "FisherRoots", "KroneckerRoots", "LayeredRoots", "LoaderRoots",
+    "NetworkRoots", "Sketch", "StreamedRoots", "embed", "last_layer_roots",
+    "network_roots", "observed_information", "roots_from_loader",
+]  # fmt: skip
 
 guard(globals())

@@ -1,9 +1,15 @@
 """Named approximations of roots: diagonals, and random projections of parameters."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from fimlib._checks import as_tensor, check_choice, positive_int
-from fimlib.fisher.roots import FisherRoots, check_same_parameters, selection
+from fimlib.fisher.roots import FisherRoots, check_parameters
 
 # Numbers that a Gaussian projection may take (1 GiB in float64).
 _MAX_GAUSSIAN = 2**27
@@ -15,96 +21,63 @@ class DiagonalRoots(FisherRoots):
     diagonals: (M, D), not negative. Every score takes them; a Gram block has D x D
     numbers, so D is at most some hundreds. Determinants overestimate: log det(I + F)
     is at most that of its diagonal (Hadamard), for a diagonal posterior precision.
+    Raises ValueError for a negative entry.
+
+    >>> DiagonalRoots([[4.0, 9.0]]).dense().tolist()
+    [[[2.0, 0.0], [0.0, 3.0]]]
     """
 
-    def __init__(self, diagonals, dtype=torch.float64):
+    def __init__(self, diagonals: Any, dtype: torch.dtype = torch.float64) -> None:
         diagonals = as_tensor(diagonals, "diagonals", ("M", "D"), dtype)
         if (diagonals < 0).any():
             raise ValueError(
                 f"diagonals must not be negative, got {float(diagonals.min()):.6g}"
             )
         self._root = diagonals.sqrt()
+        self._shape = (len(diagonals), *diagonals.shape[1:] * 2)
+        self._like = diagonals
 
     @classmethod
-    def from_roots(cls, roots):
+    def from_roots(cls, roots: FisherRoots) -> DiagonalRoots:
         """The diagonal approximation of any roots, streamed ones too: M D numbers."""
         return cls(roots.diagonal(), roots.dtype)
 
-    def __len__(self):
-        return len(self._root)
-
-    def __getitem__(self, indices):
-        return self._of_root(self._root[selection(indices, len(self))])
-
-    @property
-    def rank(self):
-        """r = D, the number of rows of each root."""
-        return self._root.shape[1]
-
-    @property
-    def num_parameters(self):
-        """The number D of parameters."""
-        return self._root.shape[1]
-
-    @property
-    def dtype(self):
-        """The floating type the roots are held in."""
-        return self._root.dtype
-
-    @property
-    def device(self):
-        """The device the roots are held on."""
-        return self._root.device
-
-    def dense(self):
+    def dense(self) -> Tensor:
         """All roots as one tensor (M, D, D): asks for that much memory."""
         return torch.diag_embed(self._root)
 
-    def gram_of_symmetric(self, matrix):
-        """`gram` of a tensor that is known to be symmetric and of the right size."""
+    def gram_of_symmetric(self, matrix: Tensor) -> Tensor:
+        """`gram` (M, D, D) of a (D, D) tensor that is known to be symmetric."""
         matrix = matrix.to(self.device, self.dtype)
         return self._root[:, :, None] * matrix * self._root[:, None, :]
 
-    def self_gram(self):
+    def self_gram(self) -> Tensor:
         """R_i R_i^T = diag(F_i), (M, D, D)."""
         return torch.diag_embed(self._root.square())
 
-    def project(self, matrix):
-        """Products R_i X (M, D, n) with X (D, n)."""
-        matrix = as_tensor(matrix, "matrix", (self.num_parameters, "n"), self.dtype)
-        return self._root[:, :, None] * matrix.to(self.device)
+    def times(self, matrix: Tensor) -> Tensor:
+        """Products R_i X (M, D, n) of a tensor X (D, n), in its floating type."""
+        return self._root.to(matrix)[:, :, None] * matrix
 
-    def cross(self, other):
-        """Inner products of all pairs, R_i R'_j^T as (M, D, M', r')."""
-        check_same_parameters(self, other)
-        columns = other.dense().permute(2, 0, 1)
-        return self._root[:, :, None, None] * columns
+    def _cross(self, other: FisherRoots) -> Tensor:
+        return self._root[:, :, None, None] * other.dense().permute(2, 0, 1)
 
-    def scaled(self, weights):
+    def scaled(self, weights: Tensor) -> FisherRoots:
         """Roots W_i R_i from weights (M, r', D): dense ones, of rank r'."""
         return FisherRoots(weights.to(self._root) * self._root[:, None, :])
 
-    def diagonal(self):
+    def diagonal(self) -> Tensor:
         """The diagonals of all F_i, (M, D)."""
         return self._root.square()
 
-    def diagonal_sum(self):
-        """Sum over the examples of the diagonals of F_i, (D,), in float64."""
-        return self._root.double().square().sum(0)
-
-    def fisher_sum(self):
+    def fisher_sum(self) -> Tensor:
         """Sum over the examples of diag(F_i), (D, D), in float64."""
         return torch.diag(self.diagonal_sum())
 
-    @classmethod
-    def joined(cls, parts):
-        """The examples of several roots of this class, one after the other."""
-        return cls._of_root(torch.cat([part._root for part in parts]))
-
-    @classmethod
-    def _of_root(cls, root):
-        new = cls.__new__(cls)
-        new._root = root
+    def _mapped(self, function: Callable[..., Tensor], *others: Any) -> FisherRoots:
+        new = DiagonalRoots.__new__(DiagonalRoots)
+        new._root = new._like = function(self._root, *(one._root for one in others))
+        new._shape = (len(new._root), *self._shape[1:])
         return new
 
 
@@ -120,14 +93,24 @@ class Sketch:
 
     Raises ValueError for sizes that are not positive integers, an unknown kind, and a
     Gaussian S above 1 GiB.
+
+    >>> roots = FisherRoots.from_dense([[1.0, 2.0, 3.0]])
+    >>> Sketch(3, 2, generator=torch.Generator().manual_seed(0))(roots)
+    FisherRoots(1 examples, rank 1, 2 parameters)
     """
 
-    def __init__(self, num_parameters, size, kind="gaussian", generator=None):
+    def __init__(
+        self,
+        num_parameters: int,
+        size: int = 1024,
+        kind: str = "count_sketch",
+        generator: torch.Generator | None = None,
+    ) -> None:
         self.num_parameters = positive_int(num_parameters, "num_parameters")
         self.size = positive_int(size, "size")
         check_choice(kind, "kind", ("gaussian", "count_sketch"))
         self.kind = kind
-        options = {"generator": generator}
+        options: dict = {"generator": generator}
         if generator is not None:
             options["device"] = generator.device
         shape = (self.num_parameters, self.size)
@@ -143,22 +126,15 @@ class Sketch:
             self._bucket = torch.randint(self.size, shape[:1], **options)
             self._sign = 2.0 * torch.randint(2, shape[:1], **options) - 1
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Sketch({self.num_parameters} parameters to {self.size}, {self.kind})"
 
-    def __call__(self, roots):
+    def __call__(self, roots: FisherRoots) -> FisherRoots:
         """The sketched roots (M, r, size), computed chunk by chunk and held."""
-        if roots.num_parameters != self.num_parameters:
-            raise ValueError(
-                f"roots must have {self.num_parameters} parameters, as the sketch has, "
-                f"got {roots.num_parameters}"
-            )
-        empty = torch.zeros(0, roots.rank, self.size)
-        parts = [empty.to(roots.device, roots.dtype)]
-        parts += [self._of_chunk(chunk) for chunk in roots.chunks()]
-        return FisherRoots(torch.cat(parts))
+        check_parameters(roots, "roots", self.num_parameters, "the sketch")
+        return FisherRoots(roots.by_chunks(self._of_chunk))
 
-    def _of_chunk(self, chunk):
+    def _of_chunk(self, chunk: FisherRoots) -> Tensor:
         if self.kind == "gaussian":
             return chunk.project(self._matrix)
         rows = chunk.dense()

@@ -1,9 +1,14 @@
 """Roots of a network of linear layers, a Kronecker factor pair for each layer (T30)."""
 
-import torch
+from __future__ import annotations
 
-from fimlib._checks import as_tensor
-from fimlib.fisher.roots import FisherRoots, check_same_parameters, selection
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fimlib.fisher.roots import FisherRoots
 
 # Numbers in the temporaries of inner products, few enough to stay in the cache.
 _IN_CACHE = 2**18
@@ -18,37 +23,19 @@ class LayeredRoots(FisherRoots):
     does not enter their cost or memory.
     """
 
-    def __init__(self, layers):
+    factored = True
+
+    def __init__(self, layers: list[tuple[Tensor, Tensor, bool]]) -> None:
         self.layers = layers
-
-    def __len__(self):
-        return len(self.layers[0][1])
-
-    def __getitem__(self, indices):
-        indices = selection(indices, len(self))
-        return LayeredRoots([(d[indices], a[indices], b) for d, a, b in self.layers])
+        size = sum(d.shape[2] * (a.shape[1] + b) for d, a, b in layers)
+        self._shape, self._like = (*layers[0][0].shape[:2], size), layers[0][0]
 
     @property
-    def rank(self):
-        """r, the number of rows of each root."""
-        return self.layers[0][0].shape[1]
+    def numbers_each(self) -> int:
+        """Numbers that an example takes when it is held."""
+        return sum(d.shape[1] * d.shape[2] + a.shape[1] for d, a, _ in self.layers)
 
-    @property
-    def num_parameters(self):
-        """The number D of parameters."""
-        return sum(d.shape[2] * (a.shape[1] + b) for d, a, b in self.layers)
-
-    @property
-    def dtype(self):
-        """The floating type the roots are held in."""
-        return self.layers[0][0].dtype
-
-    @property
-    def device(self):
-        """The device the roots are held on."""
-        return self.layers[0][0].device
-
-    def dense(self):
+    def dense(self) -> Tensor:
         """All roots as one tensor (M, r, D): asks for that much memory."""
         parts = []
         for gradients, inputs, bias in self.layers:
@@ -57,45 +44,34 @@ class LayeredRoots(FisherRoots):
                 parts.append(gradients)
         return torch.cat(parts, dim=2)
 
-    def gram_of_symmetric(self, matrix):
-        """`gram` of a tensor that is known to be symmetric and of the right size."""
-        return self._by_chunks(lambda held: held.gram_of_symmetric(matrix))
-
-    def self_gram(self):
-        """R_i R_i^T (M, r, r): the Gram blocks against the identity."""
-        return sum(
-            (inputs.square().sum(-1) + bias)[:, None, None] * (gradients @ gradients.mT)
+    def own_rows(self) -> Tensor:
+        """Rows (M, r, sum of o) with the same inner products within each example."""
+        rows = [
+            gradients * (inputs.square().sum(-1) + bias).sqrt()[:, None, None]
             for gradients, inputs, bias in self.layers
-        )
+        ]
+        return torch.cat(rows, dim=2)
 
-    def project(self, matrix):
-        """Products R_i X (M, r, n) with X (D, n)."""
-        matrix = as_tensor(matrix, "matrix", (self.num_parameters, "n"), self.dtype)
-        return self._by_chunks(lambda held: held.project(matrix))
-
-    def cross(self, other):
-        """Inner products of all pairs, R_i R'_j^T as (M, r, M', r')."""
-        check_same_parameters(self, other)
-        if other.streamed:
-            return other.cross(self).permute(2, 3, 0, 1)
+    def _cross(self, other: Any) -> Tensor:
         if not isinstance(other, LayeredRoots):
-            return self._by_chunks(lambda held: held.cross(other))
+            return self.by_chunks(lambda part: FisherRoots(part.dense()).cross(other))
         shape = (len(self), self.rank, len(other), other.rank)
         found = torch.empty(shape, dtype=self.dtype, device=self.device)
         step = max(32, _IN_CACHE // max(1, len(other) * self.rank * other.rank))
         for start in range(0, len(self), step):
             few = slice(start, start + step)
+            few_roots: Any = self[few]
             if other is not self:
-                found[few] = self[few]._products(other)
+                found[few] = few_roots._products(other)
                 continue
             rest = slice(start, None)
-            block = self[few]._products(self[rest])
+            block = few_roots._products(self[rest])
             found[few, :, rest] = block
             found[rest, :, few] = block.permute(2, 3, 0, 1)
         return found
 
-    def _products(self, other):
-        total = 0.0
+    def _products(self, other: Any) -> Tensor:
+        total: Any = 0.0
         for mine, theirs in zip(self.layers, other.layers, strict=True):
             inner = mine[1] @ theirs[1].mT
             if mine[2]:
@@ -106,11 +82,11 @@ class LayeredRoots(FisherRoots):
             total = total + outer.mul_(inner[:, None, :, None])
         return total
 
-    def scaled(self, weights):
+    def scaled(self, weights: Tensor) -> FisherRoots:
         """Roots W_i R_i from weights (M, r', r): another root, of rank r'."""
         return LayeredRoots([(weights.to(d) @ d, a, b) for d, a, b in self.layers])
 
-    def diagonal(self):
+    def diagonal(self) -> Tensor:
         """The diagonals of all F_i, (M, D)."""
         parts = []
         for gradients, inputs, bias in self.layers:
@@ -121,25 +97,44 @@ class LayeredRoots(FisherRoots):
                 parts.append(curvature)
         return torch.cat(parts, dim=1)
 
-    def diagonal_sum(self):
-        """Sum over the examples of the diagonals of F_i, (D,), in float64."""
-        parts = []
+    def fisher_trace(self) -> Tensor:
+        """Trace of the sum over the examples of F_i, (), in float64."""
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
         for gradients, inputs, bias in self.layers:
-            curvature = gradients.double().square().sum(1)
-            parts.append((curvature.mT @ inputs.double().square()).flatten())
+            norms = _squared_norm(inputs) + bias
+            total += norms @ _squared_norm(gradients).sum(1)
+        return total
+
+    def fisher_product(self, vector: Tensor) -> Tensor:
+        """(sum of F_i) v (D,), in float64, from the factors of each layer."""
+        sizes = [d.shape[2] * (a.shape[1] + b) for d, a, b in self.layers]
+        products: Any = 0.0
+        for (gradients, inputs, bias), v in zip(
+            self.layers, vector.split(sizes), strict=True
+        ):
+            outputs, width = gradients.shape[2], inputs.shape[1]
+            change = inputs @ v[: outputs * width].view(outputs, width).mT
             if bias:
-                parts.append(curvature.sum(0))
-        return torch.cat(parts)
+                change = change + v[outputs * width :]
+            products = products + (gradients @ change[:, :, None])[:, :, 0]
+        pieces = []
+        for gradients, inputs, bias in self.layers:
+            back = (gradients.mT @ products[:, :, None])[:, :, 0]
+            pieces.append((back.mT @ inputs).flatten())
+            if bias:
+                pieces.append(back.sum(0))
+        return torch.cat(pieces).double()
 
-    @classmethod
-    def joined(cls, parts):
-        """The examples of several roots of one network, one after the other."""
+    def _mapped(self, function: Callable[..., Tensor], *others: Any) -> FisherRoots:
         layers = []
-        for same in zip(*(part.layers for part in parts), strict=True):
-            gradients, inputs = (torch.cat([x[k] for x in same]) for k in (0, 1))
-            layers.append((gradients, inputs, same[0][2]))
-        return cls(layers)
+        for (d, a, bias), *same in zip(
+            self.layers, *(one.layers for one in others), strict=True
+        ):
+            d, a = (function(x, *(y[k] for y in same)) for k, x in enumerate((d, a)))
+            layers.append((d, a, bias))
+        return LayeredRoots(layers)
 
-    def _by_chunks(self, function):
-        parts = [function(FisherRoots(part.dense())) for part in self.chunks()]
-        return torch.cat(parts) if parts else function(FisherRoots(self.dense()))
+
+def _squared_norm(rows: Tensor) -> Tensor:
+    """Of each row, in its own dtype; their sums are taken in float64."""
+    return torch.linalg.vector_norm(rows, dim=-1).double().square()

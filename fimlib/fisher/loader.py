@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from fimlib._checks import check_choice, positive_int
-from fimlib.families import Categorical, ExponentialFamily
+from fimlib.families import Categorical
 from fimlib.fisher.batch import Batch
 from fimlib.fisher.batches import check_labels, check_loader, count_examples, unpacked
 from fimlib.fisher.head import LastLayer
@@ -24,8 +24,8 @@ _TOGETHER = 4_096
 
 def roots_from_loader(
     model: nn.Module,
-    loader: Iterable,
-    family: ExponentialFamily | None = None,
+    loader: Any,
+    family: Any = None,
     scope: str = "last_layer",
     layer: str | None = None,
     estimator: str = "exact",
@@ -38,40 +38,27 @@ def roots_from_loader(
     output: Output = None,
     forward: Forward = None,
 ) -> "LoaderRoots":
-    """Fisher roots of all examples of a loader, computed batch by batch (T16, T31).
+    """Return the Fisher roots of a loader's examples, made batch by batch (T16, T31).
 
-    The model is copied, in eval mode, and left as it is; for the last layer it runs in
-    its own dtype, and its features are converted to `dtype`. Every method of the result
-    is one pass over the loader; "monte_carlo" draws the same labels in each.
+    loader: anything that gives the same batches each time it is iterated over: inputs
+    (m, ...), or pairs (inputs, labels), of which `estimator` "empirical" takes the
+    labels; inputs may be tuples or dicts, and `forward`, a function of (model, batch),
+    is given the whole batch. scope: "last_layer", the Linear layer whose outputs
+    W phi + b are the model's, found or named by `layer` and checked on every batch,
+    parameters as in `last_layer_roots`; or "network". `family`, `num_samples`,
+    `parameters` and `output` are as in `network_roots`. The model is copied, in eval
+    mode; for the last layer it runs in its own dtype, and its features are converted to
+    `dtype`. Every method of the result is one pass over the loader, with a bar unless
+    `progress` is off; "monte_carlo" draws the same labels in each, by the `generator`.
     `roots[indices]` holds what it selects.
 
-    Args:
-        model: as in `network_roots`.
-        loader: anything that gives the same batches each time it is iterated over:
-            inputs (m, ...), or pairs (inputs, labels), of which "empirical" takes the
-            labels; inputs may be tuples, and inputs or the whole batch dicts.
-        family: of the labels, `Categorical()` by default.
-        scope: "last_layer", parameters as in `last_layer_roots`, or "network", as in
-            `network_roots`.
-        layer: name of the Linear layer W phi + b whose outputs are the model's, which
-            is checked for every batch; by default it is found.
-        estimator: as in `last_layer_roots`.
-        num_samples: S, of "monte_carlo".
-        generator: of "monte_carlo".
-        dtype: a floating dtype, of the roots.
-        progress: whether passes show a bar.
-        parameters: as in `network_roots`, for scope "network".
-        output: as in `network_roots`.
-        forward: a function of (model, batch), given the whole batch, to outputs.
-    Returns:
-        Roots of all examples, in the loader's order.
     Raises:
         ValueError: what cannot be passed over twice, a loader that shuffles, augments
             or pads, tuples other than (inputs, labels), what `network_roots` refuses.
-    Example:
-        >>> model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 4))
-        >>> roots_from_loader(model, [torch.ones(5, 2)], progress=False)
-        LoaderRoots(5 examples, rank 3, 16 parameters)
+
+    >>> model, batches = nn.Linear(2, 3), [torch.ones(4, 2), torch.zeros(1, 2)]
+    >>> roots_from_loader(model, batches, progress=False)
+    LoaderRoots(5 examples, rank 2, 9 parameters)
     """
     family = checked_family(family)
     check_choice(scope, "scope", ("last_layer", "network"))
@@ -102,10 +89,10 @@ class LoaderRoots(StreamedRoots):
         self._source = source
         # What is done to the roots of the examples from a number on: (roots, start).
         self._change = change or (lambda roots, start: roots)
-        self._example = self._change(source.example, 0)
-
-    def __len__(self) -> int:
-        return self._source.count
+        example = self._example = self._change(source.example, 0)
+        self._shape = (source.count, example.rank, example.num_parameters)
+        self._like = example._like
+        self.kronecker, self.basis = example.kronecker, example.basis
 
     def __getitem__(self, indices: Any) -> FisherRoots:
         wanted = torch.arange(len(self))[selection(indices, len(self))]
@@ -119,39 +106,9 @@ class LoaderRoots(StreamedRoots):
         return join(found)[places]
 
     @property
-    def rank(self) -> int:
-        """r, the number of rows of each root."""
-        return self._example.rank
-
-    @property
-    def num_parameters(self) -> int:
-        """The number D of parameters."""
-        return self._example.num_parameters
-
-    @property
     def num_outputs(self) -> int:
         """Numbers a root's row is combined from when it meets a vector: 1, or C."""
         return self._example.num_outputs
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The floating type of the roots."""
-        return self._example.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the model."""
-        return self._example.device
-
-    @property
-    def kronecker(self) -> bool:
-        """Whether the examples' roots have Kronecker form."""
-        return self._example.kronecker
-
-    @property
-    def basis(self) -> Tensor | None:
-        """As in `KroneckerRoots`."""
-        return self._example.basis
 
     def reduced(self) -> "LoaderRoots":
         """The same roots in the coordinates of their basis (themselves without one)."""
@@ -188,7 +145,7 @@ class LoaderRoots(StreamedRoots):
     def parts(self) -> Iterator[FisherRoots]:
         """Consecutive held roots."""
         for batch in self.batches(_TOGETHER):
-            if batch.streamed:
+            if isinstance(batch, StreamedRoots):
                 yield from batch.parts()
             else:
                 yield batch

@@ -4,13 +4,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fimlib._checks import as_tensor, check_dtype, is_finite, to_tensor
-from fimlib.families import ExponentialFamily
 from fimlib.fisher.batch import Batch
 from fimlib.fisher.by_layers import LinearLayer, layered_pass, linear_layers
 from fimlib.fisher.last_layer import check_estimator, checked_family, output_factor
@@ -27,7 +25,7 @@ from fimlib.fisher.model import (
     frozen_copy,
     refuse_gradient,
 )
-from fimlib.fisher.roots import FisherRoots, chunk_step, join, selection
+from fimlib.fisher.roots import FisherRoots, chunk_step, selection
 from fimlib.fisher.streamed import HELD_NUMBERS, StreamedRoots
 
 # Examples a forward pass takes at once.
@@ -39,9 +37,9 @@ _TOGETHER = 512
 def network_roots(
     model: nn.Module,
     inputs: Any,
-    family: ExponentialFamily | None = None,
+    family: Any = None,
     estimator: str = "exact",
-    labels: ArrayLike | None = None,
+    labels: Any = None,
     num_samples: int = 1,
     generator: torch.Generator | None = None,
     dtype: torch.dtype = torch.float64,
@@ -50,41 +48,33 @@ def network_roots(
     output: Output = None,
     forward: Forward = None,
 ) -> FisherRoots:
-    """Fisher roots of a network's parameters: F_i = J_i^T Lambda_i J_i (T16, T31).
+    """Return the roots of a whole network's F_i = J_i^T Lambda_i J_i (T16, T31).
 
-    The model is evaluated as a copy in `dtype` and in eval mode, and left as it is;
-    roots do not follow its later training. Each example is differentiated alone. Where
-    stock linear layers hold all parameters that count, and a pass proves that it is
-    right for its examples, they are held as `LayeredRoots`, whose inner products need
-    no array of size D. What is held takes up to 256 MiB; beyond, each pass computes the
-    roots again, a chunk at a time.
+    model: any torch.nn.Module from inputs (M, ...), or a tuple or dict of such, to
+    outputs (M, C), which mean to `family` (categorical by default) what they mean in
+    `last_layer_roots`; so do `estimator`, `labels`, `num_samples` and `generator`.
+    `forward`, a function of (model, inputs), runs it otherwise; `output` is the key,
+    index or function by which the outputs are found in what is returned. `parameters`
+    that count are names, prefixes of names or tensors, by default those that require a
+    gradient: D numbers, in the model's order, tied ones once. The model is evaluated as
+    a copy in `dtype` and in eval mode, and left as it is.
 
-    Args:
-        model: any torch.nn.Module from inputs to outputs (M, C), which mean to `family`
-            what they mean in `last_layer_roots`.
-        inputs: (M, ...); a tuple or dict of such is passed on as arguments.
-        family: of the labels, `Categorical()` by default.
-        estimator: as in `last_layer_roots`.
-        labels: (M,), or what the family needs, for "empirical".
-        num_samples: S, of "monte_carlo".
-        generator: of "monte_carlo".
-        dtype: floating, of the copy and of the roots.
-        parameters: D numbers in all: names, prefixes of names or tensors; by default
-            those that require a gradient. In the model's order, tied ones once.
-        output: key, index or function of where the outputs are in what is returned.
-        forward: a function of (model, inputs) that runs the model otherwise.
-    Returns:
-        M roots (r, D).
+    Each example is differentiated alone. Where stock linear layers hold the parameters,
+    and a pass proves itself right for its examples, roots are `LayeredRoots`, whose
+    inner products need no array of size D. What is held takes up to 256 MiB in all;
+    beyond, each pass computes the roots again, a chunk at a time.
+
     Raises:
         ValueError: wrong shapes, non-finite values or gradients, bad labels, a model
             that torch cannot differentiate, or whose outputs for one example depend on
             the others: its Fisher information is not additive (T12).
-    Example:
-        >>> from fimlib.families import Gaussian
-        >>> model = nn.Linear(1, 1).requires_grad_(False)
-        >>> roots = network_roots(model, [[2.0]], Gaussian(4.0), parameters="weight")
-        >>> roots.dense()
-        tensor([[[1.]]], dtype=torch.float64)
+
+    >>> from fimlib.families import Gaussian
+    >>> model = nn.Linear(2, 1)
+    >>> network_roots(model, [[3.0, 4.0]], Gaussian(4.0)).dense().tolist()
+    [[[1.5, 2.0, 0.5]]]
+    >>> network_roots(model, [[3.0, 4.0]], Gaussian(4.0), parameters="bias").dense()
+    tensor([[[0.5000]]], dtype=torch.float64)
     """
     family = checked_family(family)
     check_estimator(estimator, labels)
@@ -107,16 +97,13 @@ class NetworkRoots(StreamedRoots):
         numbers: Tensor,
         pull: Callable | None = None,
     ) -> None:
-        self.network = network
-        self.inputs = inputs
-        self.factor = factor
+        self.network, self.inputs, self.factor = network, inputs, factor
+        self._shape = (len(inputs), factor.shape[2], network.num_parameters)
+        self._like = factor
         # What error messages call the examples.
         self.numbers = numbers
         # Held roots from a factor, by the pass through the network that led to it.
         self._pull = pull
-
-    def __len__(self) -> int:
-        return len(self.inputs)
 
     def __getitem__(self, indices: Any) -> "NetworkRoots":
         kept = selection(indices, len(self))
@@ -125,34 +112,9 @@ class NetworkRoots(StreamedRoots):
         )
 
     @property
-    def rank(self) -> int:
-        """r, the number of rows of each root."""
-        return self.factor.shape[2]
-
-    @property
-    def num_parameters(self) -> int:
-        """The number D of parameters."""
-        return self.network.num_parameters
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The floating type the network is evaluated and its rows are held in."""
-        return self.factor.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the network."""
-        return self.factor.device
-
-    @property
     def numbers_each(self) -> int:
         """Numbers that an example takes when it is held."""
         return self.network.numbers_each(self.rank)
-
-    def held(self) -> FisherRoots:
-        """The same roots, computed once and held."""
-        parts = list(self.parts())
-        return join(parts) if parts else FisherRoots(self.dense())
 
     def scaled(self, weights: Tensor) -> "NetworkRoots":
         """Roots W_i R_i from weights (M, r', r): another root, of rank r'."""

@@ -3,13 +3,11 @@
 from typing import Any
 
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.func import hessian, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fimlib._checks import is_finite, to_tensor
-from fimlib.families import ExponentialFamily
 from fimlib.fisher.batch import Batch
 from fimlib.fisher.last_layer import checked_family
 from fimlib.fisher.model import (
@@ -33,38 +31,29 @@ _MAX_OBSERVED_NUMBERS = 2**28
 def observed_information(
     model: nn.Module,
     inputs: Any,
-    labels: ArrayLike,
-    family: ExponentialFamily | None = None,
+    labels: Any,
+    family: Any = None,
     dtype: torch.dtype = torch.float64,
     *,
     parameters: Parameters = None,
     output: Output = None,
     forward: Forward = None,
 ) -> Tensor:
-    """Observed information -grad^2 log p(y_i|x_i, theta) of each example (T13, T16).
+    """Return -grad^2 log p(y_i|x_i, theta), (M, D, D) (T13, T16, T20).
 
     J^T H J + sum_k g_k grad^2 f_k, with g and H the gradient and Hessian of -log p by
-    the outputs f: symmetric, and indefinite in general, so that it has no root (T20).
+    the outputs f: symmetric, and indefinite in general, so that it has no root. `model`,
+    X
+    labels: (M,), or what the `family` needs.
 
-    Args:
-        model: as in `network_roots`.
-        inputs: (M, ...), as in `network_roots`.
-        labels: (M,), or what the family needs.
-        family: of the labels, `Categorical()` by default.
-        dtype: floating, of the copy and of the result.
-        parameters: D numbers, as in `network_roots`.
-        output: as in `network_roots`.
-        forward: as in `network_roots`.
-    Returns:
-        (M, D, D).
     Raises:
-        ValueError: what `network_roots` refuses, more than 4,096 parameters, and a
+        ValueError: what `network_roots` refuses, above 4,096 parameters, and for a
             result above 2 GiB.
-    Example:
-        >>> from fimlib.families import Gaussian
-        >>> model = nn.Linear(1, 1, bias=False)
-        >>> observed_information(model, [[2.0]], [[0.0]], Gaussian(4.0))
-        tensor([[[1.]]], dtype=torch.float64)
+
+    >>> from fimlib.families import Gaussian
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> observed_information(model, [[3.0, 4.0]], [5.0], Gaussian(1.0)).tolist()
+    [[[9.0, 12.0], [12.0, 16.0]]]
     """
     family = checked_family(family)
     network = Network(model, dtype, parameters, output, forward)

@@ -1,151 +1,186 @@
 """Expected information of examples whose labels are not known, in nats."""
 
 import torch
+from torch import Tensor
 
-from fimlib import linalg
 from fimlib._checks import check_choice, check_count
-from fimlib.information.formulas import ByBlocks, ByRows, Matrices, scores_of
+from fimlib.fisher.roots import BATCH, FisherRoots, check_parameters
+from fimlib.information.formulas import scores_of
 from fimlib.information.pairs import pairwise_epig
-from fimlib.posterior.frame import frame_of
-from fimlib.posterior.gaussian import shared_coordinates
-from fimlib.posterior.span import BATCH
+from fimlib.posterior.frame import frame_of, joint_log_det
+from fimlib.posterior.gaussian import GaussianPosterior
 
-_FORMS = ("log_det", "trace")
-_EIG = ("eig_log_det", "eig_trace")
-_PREDICTIVE = (
-    "jepig_log_det",
-    "jepig_trace",
-    "epig_upper",
-    "epig_trace",
-    "jepig_proxy_log_det",
-    "jepig_proxy_trace",
-    "epig_proxy_log_det",
-    "epig_proxy_trace",
-)
+# In signatures.
+Posterior = GaussianPosterior
+
+FORMS = ("log_det", "trace")
+_EIG = [f"eig_{form}" for form in FORMS]
+_PREDICTIVE = ["jepig_log_det", "jepig_trace", "epig_upper", "epig_trace"]
+_PREDICTIVE += [f"{one}_proxy_{form}" for one in ("jepig", "epig") for form in FORMS]
 
 
-def eig(roots, post, form="log_det"):
-    """Expected information gain (M,): 1/2 log det(I + F_i P^{-1}) or 1/2 tr (T21, T23).
+def eig(roots: FisherRoots, post: Posterior, form: str = "log_det") -> Tensor:
+    """Return the EIG (M,) in nats of each of M roots (M, r, D) under `post` (T21, T23).
 
-    form: "log_det", or its upper bound "trace". Exact for a linear-Gaussian model
-    (T22). Raises ValueError for an empty pool or a posterior of another size.
+    form: "log_det", 1/2 log det(I + F_i P^{-1}), or its upper bound "trace",
+    1/2 tr(F_i P^{-1}). Exact for a linear-Gaussian model (T22).
+
+    >>> roots = FisherRoots.from_dense([[3.0**0.5, 0.0], [0.0, 0.0]])
+    >>> eig(roots, GaussianPosterior.isotropic(2, 1.0)).exp().round(decimals=9).tolist()
+    [2.0, 1.0]
     """
-    check_choice(form, "form", _FORMS)
-    return _scores(roots, post, None, (f"eig_{form}",))[f"eig_{form}"]
+    return _single("eig", form, post, roots)
 
 
-def batch_eig(roots, post, form="log_det"):
-    """Joint expected information gain () of all the examples together (T25).
+def batch_eig(roots: FisherRoots, post: Posterior, form: str = "log_det") -> Tensor:
+    """Return the joint EIG () in nats of M roots (M, r, D) together, by `post` (T25).
 
-    1/2 log det(I + sum_i F_i P^{-1}), redundancy counted, through the smaller of
-    (M r) x (M r) and D x D; its "trace" form is the sum of the single traces. Raises
-    ValueError as `eig` does.
+    form: "log_det", 1/2 log det(I + sum_i F_i P^{-1}), redundancy counted, through the
+    smaller of (M r) x (M r) and D x D; or "trace", the sum of the single traces.
+
+    >>> twice = FisherRoots.from_dense([[1.0], [1.0]])
+    >>> batch_eig(twice, GaussianPosterior.isotropic(1, 1.0)).mul(2).exp()
+    tensor(3.0000, dtype=torch.float64)
     """
-    check_choice(form, "form", _FORMS)
+    check_choice(form, "form", FORMS)
     if form == "trace":
         return eig(roots, post, "trace").sum()
-    check_sizes(post, roots=roots)
-    post, roots = shared_coordinates(post, roots)
-    # With the batch as the evaluation set, I + F P^{-1} is diagonal in the frame.
-    m = frame_of(post, roots, roots).m
-    return linalg.log_det_identity_plus(m[:, None, None], check=False).sum() / 2
+    return joint_log_det(*shared(post, roots=roots)) / 2
 
 
-def jepig(roots, eval_roots, post, form="log_det"):
-    """Joint expected predictive information gain (M,) (T3, T27, T50).
+def jepig(
+    roots: FisherRoots, eval_roots: FisherRoots, post: Posterior, form: str = "log_det"
+) -> Tensor:
+    """Return the joint EPIG (M,) in nats of M roots for E eval_roots (T3, T27, T50).
 
-    log_det: 1/2 log det(I + F_E P^{-1}) - 1/2 log det(I + F_E (P + F_i)^{-1}) with the
-    sum F_E over the evaluation examples; trace: 1/2 tr(F_E (P^{-1} - (P + F_i)^{-1})),
-    an upper bound. Raises ValueError as `eig` does, and for an empty evaluation set.
+    With F_E the sum over eval_roots, and P of `post`. form: "log_det",
+    1/2 log det(I + F_E P^{-1}) - 1/2 log det(I + F_E (P + F_i)^{-1}); or "trace",
+    1/2 tr(F_E (P^{-1} - (P + F_i)^{-1})), an upper bound.
+
+    >>> x = FisherRoots.from_dense([[1.0]])
+    >>> jepig(x, x, GaussianPosterior.isotropic(1, 1.0)).mul(2).exp()
+    tensor([1.3333], dtype=torch.float64)
     """
-    return _single("jepig", form, roots, eval_roots, post)
+    return _single("jepig", form, post, roots, eval_roots)
 
 
-def epig(roots, eval_roots, post, form="log_det"):
-    """Expected predictive information gain (M,): the mean over e of pairs (T3, T27).
+def epig(
+    roots: FisherRoots, eval_roots: FisherRoots, post: Posterior, form: str = "log_det"
+) -> Tensor:
+    """Return the EPIG (M,) in nats of M roots: the mean over E eval_roots (T3, T27).
 
-    log_det: the mean over evaluation examples e of the JEPIG with F_e alone, no Jensen
-    step (M E small determinants); trace: the JEPIG trace / E (T28). Raises ValueError
-    as `jepig` does.
+    form: "log_det", the mean over e of the `jepig` under `post` with F_e alone, no
+    Jensen step (M E small determinants); or "trace", the `jepig` trace / E (T28).
+
+    >>> x = FisherRoots.from_dense([[1.0, 0.0], [0.0, 1.0]])
+    >>> epig(x, x, GaussianPosterior.isotropic(2, 1.0)).mul(4).exp()
+    tensor([1.3333, 1.3333], dtype=torch.float64)
     """
-    check_choice(form, "form", _FORMS)
+    check_choice(form, "form", FORMS)
     if form == "trace":
-        return _single("epig", form, roots, eval_roots, post)
-    check_sizes(post, roots=roots, eval_roots=eval_roots)
-    return pairwise_epig(*shared_coordinates(post, roots, eval_roots))
+        return _single("epig", form, post, roots, eval_roots)
+    return pairwise_epig(*shared(post, roots=roots, eval_roots=eval_roots))
 
 
-def epig_upper(roots, eval_roots, post, form="log_det"):
-    """An upper bound of EPIG (M,): the JEPIG formula with the mean of F_e (T50).
+def epig_upper(
+    roots: FisherRoots, eval_roots: FisherRoots, post: Posterior, form: str = "log_det"
+) -> Tensor:
+    """Return a bound (M,) in nats of the EPIG of M roots from above (T50).
 
-    The talk's display with its missing first term; only form "log_det" exists, since
-    the trace form bounds nothing that `epig` does not give. Errors as `jepig`.
+    The `jepig` formula under `post` with the mean of F_e over E eval_roots: the talk's
+    display with its missing first term. form: "log_det" alone, since the trace form
+    bounds nothing that `epig` does not give.
+
+    >>> x = FisherRoots.from_dense([[1.0, 0.0], [0.0, 1.0]])
+    >>> epig_upper(x, x, GaussianPosterior.isotropic(2, 1.0)).mul(2).exp()
+    tensor([1.2000, 1.2000], dtype=torch.float64)
     """
     check_choice(form, "form", ("log_det",))
-    return _scores(roots, post, eval_roots, ("epig_upper",))["epig_upper"]
+    return _scores(["epig_upper"], post, roots, eval_roots)["epig_upper"]
 
 
-def jepig_proxy(roots, eval_roots, post, form="log_det"):
-    """The talk's JEPIG proxy (M,), lower is better (T27): what is left to learn.
+def jepig_proxy(
+    roots: FisherRoots, eval_roots: FisherRoots, post: Posterior, form: str = "log_det"
+) -> Tensor:
+    """Return the talk's JEPIG proxy (M,) in nats of M roots, lower is better (T27).
 
-    1/2 log det(I + F_E (P + F_i)^{-1}), or 1/2 tr(F_E (P + F_i)^{-1}), which BAIT
-    minimises (T28). It is a difference from its value before the example; where that
-    would lose three digits it is computed apart (in small problems: up to D of some
-    hundreds). Errors as `jepig`.
+    What is left to learn under `post`, F_E the sum over E eval_roots. form: "log_det",
+    1/2 log det(I + F_E (P + F_i)^{-1}); or "trace", 1/2 tr(F_E (P + F_i)^{-1}), which
+    BAIT minimises (T28). A difference from its value before the example; where that
+    would lose three digits it is computed apart (up to D of some hundreds).
+
+    >>> x = FisherRoots.from_dense([[1.0]])
+    >>> jepig_proxy(x, x, GaussianPosterior.isotropic(1, 1.0)).mul(2).exp()
+    tensor([1.5000], dtype=torch.float64)
     """
-    return _single("jepig_proxy", form, roots, eval_roots, post)
+    return _single("jepig_proxy", form, post, roots, eval_roots)
 
 
-def epig_proxy(roots, eval_roots, post, form="log_det"):
-    """The talk's EPIG proxy (M,), lower is better: `jepig_proxy` with the mean of F_e.
+def epig_proxy(
+    roots: FisherRoots, eval_roots: FisherRoots, post: Posterior, form: str = "log_det"
+) -> Tensor:
+    """Return the talk's EPIG proxy (M,) in nats of M roots, lower is better (T27).
 
-    It bounds I[Theta; Y_e | X_e, Y, x] from above, not EPIG (T27). Errors as `jepig`.
+    The `jepig_proxy` under `post` in this form with the mean of F_e over E eval_roots.
+    It bounds I[Theta; Y_e | X_e, Y, x] from above, not EPIG.
+
+    >>> x = FisherRoots.from_dense([[1.0, 0.0], [0.0, 1.0]])
+    >>> epig_proxy(x, x, GaussianPosterior.isotropic(2, 1.0)).mul(2).exp()
+    tensor([1.8750, 1.8750], dtype=torch.float64)
     """
-    return _single("epig_proxy", form, roots, eval_roots, post)
+    return _single("epig_proxy", form, post, roots, eval_roots)
 
 
-def scores(roots, post, eval_roots=None, pairwise=False):
-    """Every score in one pass, a dict of (M,) tensors that share their Gram blocks.
+def scores(
+    roots: FisherRoots,
+    post: Posterior,
+    eval_roots: FisherRoots | None = None,
+    pairwise: bool = False,
+) -> dict[str, Tensor]:
+    """Return every score (M,) in nats of M roots by name, in one pass.
 
-    Keys: eig_log_det, eig_trace and, given evaluation roots, jepig_log_det,
-    jepig_trace, epig_upper, epig_trace, and jepig_proxy_* and epig_proxy_* in both
-    forms; `pairwise` adds epig_log_det (M E small determinants). Roots that come in
-    `batches()` are scored one batch at a time. Errors as `jepig`.
+    Keys: eig_log_det, eig_trace and, given E eval_roots, jepig_log_det, jepig_trace,
+    epig_upper, epig_trace, and jepig_proxy_* and epig_proxy_* in both forms; `pairwise`
+    adds epig_log_det (M E small determinants). Under `post`, from shared Gram blocks.
+    Roots that come in `batches()` are scored one batch at a time.
+
+    Raises:
+        ValueError: for pairwise without eval_roots.
+
+    >>> x = FisherRoots.from_dense([[1.0]])
+    >>> sorted(scores(x, GaussianPosterior.isotropic(1, 1.0)))
+    ['eig_log_det', 'eig_trace']
     """
-    if pairwise and eval_roots is None:
-        raise ValueError("eval_roots must be given for the pairwise EPIG, got None")
-    wanted = _EIG if eval_roots is None else _EIG + _PREDICTIVE
-    found = _scores(roots, post, eval_roots, wanted)
+    if eval_roots is None:
+        if pairwise:
+            raise ValueError("eval_roots must be given for the pairwise EPIG, got None")
+        return _scores(_EIG, post, roots)
+    found = _scores(_EIG + _PREDICTIVE, post, roots, eval_roots)
     if pairwise:
         found["epig_log_det"] = epig(roots, eval_roots, post)
     return found
 
 
-def _single(prefix, form, roots, eval_roots, post):
-    check_choice(form, "form", _FORMS)
+def _single(prefix: str, form: str, post: Posterior, *roots: FisherRoots) -> Tensor:
+    check_choice(form, "form", FORMS)
     name = f"{prefix}_{form}"
-    return _scores(roots, post, eval_roots, (name,))[name]
+    return _scores([name], post, *roots)[name]
 
 
-def _scores(roots, post, eval_roots, wanted):
-    """The wanted scores, batch by batch in one frame."""
-    if eval_roots is None:
-        check_sizes(post, roots=roots)
-        post, roots = shared_coordinates(post, roots)
-    else:
-        check_sizes(post, roots=roots, eval_roots=eval_roots)
-        post, roots, eval_roots = shared_coordinates(post, roots, eval_roots)
-    count = None if eval_roots is None else len(eval_roots)
-    frame = frame_of(post, roots, eval_roots)
-    matrices = Matrices(frame)
+def _scores(
+    wanted: list[str], post: Posterior, *both: FisherRoots
+) -> dict[str, Tensor]:
+    """The wanted scores of roots, for evaluation roots, batch by batch in one frame."""
+    named = zip(("roots", "eval_roots"), both, strict=False)
+    post, roots, *evals = shared(post, **dict(named))
+    frame = frame_of(post, roots, *evals)
+    count = sum(len(one) for one in evals)
     # Made first: small results kept between large temporaries would pin memory.
-    like = {"dtype": torch.float64, "device": roots.device}
+    like: dict = {"dtype": torch.float64, "device": roots.device}
     found = {name: torch.empty(len(roots), **like) for name in wanted}
     start = 0
     for part in roots.batches(BATCH):
-        m = None if frame.m is None else frame.m.to(part.device)
-        for formulas in _formulas(frame, matrices, part):
-            scored = scores_of(formulas, m, count, set(wanted))
+        for scored in scores_of(frame, part, count, wanted):
             end = start + len(scored[wanted[0]])
             for name, values in scored.items():
                 found[name][start:end] = values
@@ -153,20 +188,9 @@ def _scores(roots, post, eval_roots, wanted):
     return found
 
 
-def _formulas(frame, matrices, part):
-    if frame.by_blocks(part):
-        yield ByBlocks(part, matrices)
-        return
-    for rows, rest in frame.pieces(part):
-        yield ByRows(rows, rest)
-
-
-def check_sizes(post, **named):
-    """Raise unless these roots are not empty and have the posterior's parameters."""
+def shared(post: Posterior, **named: FisherRoots) -> tuple:
+    """`post.shared` of roots that are not empty and have the posterior's parameters."""
     for name, roots in named.items():
         check_count(len(roots), name)
-        if roots.num_parameters != post.num_parameters:
-            raise ValueError(
-                f"{name} must have {post.num_parameters} parameters, as the posterior "
-                f"has, got {roots.num_parameters}"
-            )
+        check_parameters(roots, name, post.num_parameters, "the posterior")
+    return post.shared(*named.values())

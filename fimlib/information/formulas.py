@@ -1,193 +1,149 @@
 """The scores of one batch, from whitened rows or from Gram blocks (T21-T28, T50).
 
-With Z the rows of a candidate in a frame (X^T P X = I, X^T F_E X = diag(m)) and S what
-is left over: R P^{-1} R^T = Z Z^T + S S^T, R (P+F_E)^{-1} R^T has 1/(1+m) between the
-Z, and their difference m/(1+m), which is never computed by subtracting log dets. The
-mean evaluation information has m / E in the place of m.
+With Z (r, k) the rows of a candidate in the frame of evaluation information m (k,), S
+(r, s) what is left over and V = [Z, S]: R P^{-1} R^T = V V^T, and what is shared with
+the evaluation examples lies in Z.
 """
 
+from collections.abc import Callable, Iterator
 from functools import cached_property
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from fimlib import linalg
+from fimlib.fisher.roots import FisherRoots
+from fimlib.posterior.frame import Frame, affordable
+from fimlib.posterior.span import POSTERIOR, Form
 
 # Below this share of its constant term a proxy is computed apart, not as a difference.
 _SMALL = 1e-3
-# Work up to which it is.
-_DIRECT_WORK = 10**10
 
 
-class ByRows:
+def measured(rows: Tensor, noise: Tensor) -> Tensor:
+    """N^{-1} Y (..., r, k) of rows Y, with N N^T = I + V V^T of the noise's rows V."""
+    factor = linalg.identity_plus_factor(noise)[0]
+    return torch.linalg.solve_triangular(factor, rows, upper=False)
+
+
+def shared_log_det(m: Tensor, rows: Tensor, *rest: Tensor) -> Tensor:
+    """1/2 [log det(I + V V^T) - log det(I + V' V'^T)], V' = [Z (1+m)^{-1/2}, S]."""
+    left = torch.cat([rows / (1 + m).sqrt(), *rest], dim=-1)
+    gap = measured(rows * (m / (1 + m)).sqrt(), left)
+    return linalg.log_det_identity_plus_rows(gap) / 2
+
+
+class _ByRows:
     """From rows Z (M, r, k) and S (M, r, s): relatively accurate at every scale."""
 
-    def __init__(self, rows, rest):
-        self.rows = rows
-        self.rest = rest
+    def __init__(self, m: Any, rows: Tensor, rest: Tensor) -> None:
+        self.m, self.rows, self.rest = m, rows, rest
+        self.whole = torch.cat([rows, rest], dim=-1)
 
     @cached_property
-    def _whole(self):
-        return torch.cat([self.rows, self.rest], dim=-1)
+    def own(self) -> tuple[Tensor, Tensor]:
+        return linalg.identity_plus_factor(self.whole)
+
+    def gain(self, form: str) -> Tensor:
+        if form == "trace":
+            return _half_square(self.whole)
+        return torch.log1p(self.own[1]).sum(-1) / 2
+
+    def shared(self, m: Tensor) -> Tensor:
+        return shared_log_det(m, self.rows, self.rest)
 
     @cached_property
-    def _own(self):
-        return linalg.identity_plus_factor(self._whole)
+    def trace(self) -> Tensor:
+        rows, factor = self.rows * self.m.sqrt(), self.own[0]
+        return _half_square(torch.linalg.solve_triangular(factor, rows, upper=False))
 
-    def gain_log_det(self):
-        """1/2 log det(I + F_i P^{-1})."""
-        return torch.log1p(self._own[1]).sum(-1) / 2
-
-    def gain_trace(self):
-        """1/2 tr(F_i P^{-1})."""
-        return self._whole.square().sum((-2, -1)) / 2
-
-    def shared_log_det(self, m):
-        """What the example shares with evaluation information m, log det form."""
-        left = torch.cat([self.rows / (1 + m).sqrt(), self.rest], dim=-1)
-        factor = linalg.identity_plus_factor(left)[0]
-        gap = self.rows * (m / (1 + m)).sqrt()
-        gap = torch.linalg.solve_triangular(factor, gap, upper=False)
-        return linalg.log_det_identity_plus_rows(gap) / 2
-
-    def shared_trace(self, m):
-        """The same in the trace form: 1/2 tr F_E (P^{-1} - (P + F_i)^{-1})."""
-        rows = self.rows * m.sqrt()
-        rows = torch.linalg.solve_triangular(self._own[0], rows, upper=False)
-        return rows.square().sum((-2, -1)) / 2
-
-    def left(self, m, chosen):
-        """Both forms of what is left to learn, for the `chosen` examples, or None.
-
-        Rows W with W W^T = m^{1/2} (I + V^T V)^{-1} m^{1/2}, V = [Z, S]: the part of
-        each evaluation direction outside V, and inside it shrunk by 1/(1 + s^2).
-        """
-        width = self._whole.shape[-1]
-        if int(chosen.sum()) * width**2 * len(m) > _DIRECT_WORK:
+    def left(self, m: Tensor, chosen: Tensor) -> Tensor | None:
+        """W of the chosen, W W^T = m^{1/2} (I + V^T V)^{-1} m^{1/2}; None if costly."""
+        # Each evaluation direction outside V, and inside it shrunk by 1/(1 + s^2).
+        width = self.whole.shape[-1]
+        if not affordable(int(chosen.sum()) * width**2 * len(m), 10):
             return None
-        _, singular, inside = torch.linalg.svd(self._whole[chosen], full_matrices=False)
+        _, singular, inside = torch.linalg.svd(self.whole[chosen], full_matrices=False)
         eye = torch.eye(len(m), width, dtype=m.dtype, device=m.device)
         along = inside[..., : len(m)].mT
         outside = eye - along @ inside
         outside = outside - (outside @ inside.mT) @ inside
         shrunk = along / (1 + singular.square()).sqrt()[..., None, :]
-        rows = torch.cat([outside, shrunk], dim=-1) * m.sqrt()[:, None]
-        log_det = torch.log1p(torch.linalg.svdvals(rows).square()).sum(-1) / 2
-        return log_det, rows.square().sum((-2, -1)) / 2
+        return torch.cat([outside, shrunk], dim=-1) * m.sqrt()[:, None]
 
 
-class ByBlocks:
-    """From Gram blocks of a batch against D x D matrices, which are made once."""
+class _ByBlocks:
+    """From the Gram blocks of a batch against D x D matrices, `grams(form)`."""
 
-    def __init__(self, part, matrices):
-        self.part = part
-        self.matrices = matrices
+    def __init__(self, m: Any, grams: Callable[[Form], Tensor]) -> None:
+        self.m, self.grams, self.own = m, grams, grams(POSTERIOR)
 
-    def _gram(self, *weight):
-        matrix = self.matrices.weighted(*weight)
-        return self.part.gram_of_symmetric(matrix).double()
+    def gain(self, form: str) -> Tensor:
+        if form == "trace":
+            return _half_trace(self.own)
+        return linalg.log_det_identity_plus(self.own, check=False) / 2
 
-    @cached_property
-    def _own(self):
-        return self.part.gram_of_symmetric(self.matrices.covariance).double()
-
-    def gain_log_det(self):
-        """1/2 log det(I + F_i P^{-1})."""
-        return linalg.log_det_identity_plus(self._own, check=False) / 2
-
-    def gain_trace(self):
-        """1/2 tr(F_i P^{-1})."""
-        return _trace(self._own) / 2
-
-    def shared_log_det(self, m):
-        """What the example shares with evaluation information m, log det form."""
-        gap = self._gram("gap", m)
+    def shared(self, m: Tensor) -> Tensor:
+        gap = self.grams(Form(m / (1 + m)))
         # I + the rest is known to eps cond(P), as every block here is.
-        shared = relative(gap, self._own - gap)
+        shared = linalg.relative(gap, self.own - gap)
         return linalg.log_det_identity_plus(shared, check=False) / 2
 
-    def shared_trace(self, m):
-        """The same in the trace form: 1/2 tr F_E (P^{-1} - (P + F_i)^{-1})."""
-        return _trace(relative(self._gram("trace", m), self._own)) / 2
+    @cached_property
+    def trace(self) -> Tensor:
+        return _half_trace(linalg.relative(self.grams(Form(self.m)), self.own))
 
-    def left(self, m, chosen):
-        """Never computed apart from Gram blocks: None."""
-        return None
-
-
-class Matrices:
-    """X diag(w) X^T (D, D) for the weights that `ByBlocks` asks for."""
-
-    def __init__(self, frame):
-        self.frame = frame
-        self._made = {}
-
-    @property
-    def covariance(self):
-        """P^{-1}."""
-        return self.frame.post.covariance
-
-    def weighted(self, name, m):
-        """X diag(m) X^T ("trace") or X diag(m/(1+m)) X^T ("gap"), once for each m."""
-        key = (name, float(m.sum()))
-        if key not in self._made:
-            w = m if name == "trace" else m / (1 + m)
-            rows = self.frame.inverse_root() * w.sqrt()
-            self._made[key] = rows @ rows.mT
-        return self._made[key]
+    def left(self, m: Tensor, chosen: Tensor) -> None:
+        """None: never computed apart from Gram blocks."""
 
 
-def scores_of(formulas, m, count, wanted):
-    """The wanted scores of one batch, each (M,), by name."""
-    found = {}
-    if "eig_log_det" in wanted:
-        found["eig_log_det"] = formulas.gain_log_det()
-    if "eig_trace" in wanted:
-        found["eig_trace"] = formulas.gain_trace()
-    if m is None:
+_Formulas = _ByRows | _ByBlocks
+
+
+def scores_of(
+    frame: Frame, part: FisherRoots, count: int, wanted: list[str]
+) -> Iterator[dict[str, Tensor]]:
+    """The wanted scores by name, each (few,), of consecutive examples of a batch."""
+    m = None if frame.m is None else frame.m.to(part.device)
+    grams = frame.blocks(part)
+    if grams is not None:
+        yield _scores(_ByBlocks(m, grams), count, wanted)
+        return
+    for rows, rest in frame.pieces(part):
+        yield _scores(_ByRows(m, rows, rest), count, wanted)
+
+
+def _scores(formulas: _Formulas, count: int, wanted: list[str]) -> dict[str, Tensor]:
+    found = {one: formulas.gain(one[4:]) for one in wanted if one.startswith("eig_")}
+    if formulas.m is None:
         return found
-    if any(name.endswith("trace") for name in wanted - found.keys()):
-        found["jepig_trace"] = formulas.shared_trace(m)
-        found["epig_trace"] = found["jepig_trace"] / count
-    for prefix, log_det, values in (
-        ("jepig", "jepig_log_det", m),
-        ("epig", "epig_upper", m / count),
-    ):
-        proxy = f"{prefix}_proxy_log_det"
-        if not wanted.isdisjoint((log_det, proxy)):
-            found[log_det] = formulas.shared_log_det(values)
-        if proxy in wanted:
-            start = torch.log1p(values).sum() / 2
-            found[proxy] = _left(formulas, values, start, found[log_det], 0)
-        proxy = f"{prefix}_proxy_trace"
-        if proxy in wanted:
-            trace = found[f"{prefix}_trace"]
-            found[proxy] = _left(formulas, values, values.sum() / 2, trace, 1)
-    return {name: values for name, values in found.items() if name in wanted}
+    uppers = {"jepig": ("jepig_log_det", 1), "epig": ("epig_upper", count)}
+    for prefix, (upper, n) in uppers.items():
+        m, trace = formulas.m / n, f"{prefix}_trace"
+        for name, proxy, start, form in (
+            (upper, f"{prefix}_proxy_log_det", torch.log1p(m), _half_log_det),
+            (trace, f"{prefix}_proxy_trace", m, _half_square),
+        ):
+            if name not in wanted and proxy not in wanted:
+                continue
+            found[name] = formulas.shared(m) if name == upper else formulas.trace / n
+            if proxy in wanted:
+                found[proxy] = left = start.sum() / 2 - found[name]
+                small = left <= _SMALL * start.sum() / 2
+                rows = formulas.left(m, small) if small.any() else None
+                if rows is not None:
+                    left[small] = form(rows)
+    return {name: found[name] for name in wanted}
 
 
-def _left(formulas, m, start, shared, form):
-    """A proxy: its constant term less what is shared, or apart where that cancels."""
-    proxy = start - shared
-    chosen = proxy <= _SMALL * start
-    if chosen.any():
-        apart = formulas.left(m, chosen)
-        if apart is not None:
-            proxy[chosen] = apart[form]
-    return proxy
+def _half_log_det(rows: Tensor) -> Tensor:
+    return torch.log1p(torch.linalg.svdvals(rows).square()).sum(-1) / 2
 
 
-def relative(gram, base):
-    """N^{-1} G N^{-T} (M, r, r) with N N^T = I + base: G measured against I + base."""
-    factor = identity_plus_cholesky(base)
-    left = torch.linalg.solve_triangular(factor, gram, upper=False)
-    return torch.linalg.solve_triangular(factor, left.mT, upper=False)
+def _half_square(rows: Tensor) -> Tensor:
+    return rows.square().sum((-2, -1)) / 2
 
 
-def identity_plus_cholesky(gram):
-    """The lower Cholesky factor of I + G, (M, r, r)."""
-    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    return torch.linalg.cholesky(eye + gram)
-
-
-def _trace(gram):
-    return gram.diagonal(dim1=-2, dim2=-1).sum(-1)
+def _half_trace(gram: Tensor) -> Tensor:
+    return gram.diagonal(dim1=-2, dim2=-1).sum(-1) / 2

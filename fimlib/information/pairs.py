@@ -1,13 +1,15 @@
 """The pairwise EPIG: the mean over evaluation examples of a JEPIG with each alone."""
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
 
 from fimlib import linalg
-from fimlib.fisher import FisherRoots
-from fimlib.information.formulas import identity_plus_cholesky
-from fimlib.posterior import dense
+from fimlib.fisher.roots import BATCH, FisherRoots
+from fimlib.information.formulas import measured, shared_log_det
 from fimlib.posterior.frame import frame_of
-from fimlib.posterior.span import BATCH, num_rows
+from fimlib.posterior.gaussian import GaussianPosterior
 
 # Candidates paired with the evaluation set at once.
 _PAIR_BATCH = 8
@@ -15,93 +17,72 @@ _PAIR_BATCH = 8
 _PAIR_NUMBERS = 2**22
 
 
-def pairwise_epig(post, roots, eval_roots):
+def pairwise_epig(
+    post: GaussianPosterior, roots: FisherRoots, eval_roots: FisherRoots
+) -> Tensor:
     """Mean over e of 1/2 [log det(I + F_e P^{-1}) - log det(I + F_e (P+F_i)^{-1})]."""
     frame = frame_of(post, roots, eval_roots)
-    width = len(frame.inverse_root())
-    work = num_rows(roots) * len(eval_roots) * width * (roots.rank + eval_roots.rank)
-    if work <= dense.EXACT_WORK:
-        score = _by_rows(frame, eval_roots)
-    elif frame.span is None and eval_roots.kronecker:
+    way = frame.pairs_way(roots, eval_roots)
+    score: Callable[..., Tensor]
+    if way == "products":
         score = _by_products(post, eval_roots)
     else:
-        score = _by_correlations(frame, eval_roots)
+        compared = _by_rows if way == "rows" else _by_correlations
+        # Nothing of the evaluation examples is left over.
+        score = compared(frame.whitened(eval_roots))
     found = []
     for batch in roots.batches(BATCH):
         for start in range(0, len(batch), _PAIR_BATCH):
-            found.append(score(batch[start : start + _PAIR_BATCH]))
+            part = batch[start : start + _PAIR_BATCH]
+            pieces = [(part,)] if way == "products" else frame.pieces(part)
+            found += [score(*piece) for piece in pieces]
     return torch.cat(found)
 
 
-def _eval_rows(frame, eval_roots):
-    """Whitened rows of the evaluation examples, (E, r, k); none is left over."""
-    return torch.cat(
-        [rows for part in eval_roots.batches(BATCH) for rows, _ in frame.pieces(part)]
-    )
-
-
-def _by_rows(frame, eval_roots):
-    """On the rows: what i shares with e is seen along e's own few directions.
-
-    In these, s^2/(1+s^2) of the information is shared and 1/(1+s^2) is not; no
-    correlation close to one is ever subtracted from one.
-    """
-    evals = _eval_rows(frame, eval_roots)
+def _by_rows(evals: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """What i shares with e is seen along e's own few directions."""
+    # In these, s^2/(1+s^2) of the information is shared and 1/(1+s^2) is not; no
+    # correlation close to one is ever subtracted from one.
     _, singular, directions = torch.linalg.svd(evals, full_matrices=False)
-    squares = singular.square()
+    squares = singular.square()[:, None, :]
 
-    def score(part):
-        total = []
-        for rows, rest in frame.pieces(part):
-            along = rows[:, None] @ directions.to(rows).mT
-            apart = rows[:, None] - along @ directions.to(rows)
-            weight = squares.to(rows)[:, None, :]
-            rest = rest[:, None].expand(*apart.shape[:3], rest.shape[-1])
-            left = torch.cat([apart, along / (1 + weight).sqrt(), rest], dim=-1)
-            factor = linalg.identity_plus_factor(left)[0]
-            gap = along * (weight / (1 + weight)).sqrt()
-            gap = torch.linalg.solve_triangular(factor, gap, upper=False)
-            total.append(linalg.log_det_identity_plus_rows(gap).mean(1) / 2)
-        return torch.cat(total)
+    def score(rows: Tensor, rest: Tensor) -> Tensor:
+        along = rows[:, None] @ directions.to(rows).mT
+        apart = rows[:, None] - along @ directions.to(rows)
+        rest = rest[:, None].expand(-1, len(evals), -1, -1)
+        return shared_log_det(squares.to(rows), along, apart, rest).mean(1)
 
     return score
 
 
-def _by_correlations(frame, eval_roots):
-    """Mean over e of -1/2 log det(I - A A^T), A the canonical correlations of i and e.
+def _by_correlations(evals: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """Mean over e of -1/2 log det(I - A A^T), A the correlations of i and e."""
+    # A = (I + G_i)^{-1/2} Z_i Z_e^T (I + G_e)^{-1/2}: two examples share what their
+    # labels, each of unit noise, have in common (Schur complement of T34).
+    evals = measured(evals, evals)
 
-    A = (I + G_i)^{-1/2} Z_i Z_e^T (I + G_e)^{-1/2}: two examples share what their
-    labels, each of unit noise, have in common (Schur complement of T34).
-    """
-    evals = _eval_rows(frame, eval_roots)
-    factor = linalg.identity_plus_factor(evals)[0]
-    evals = torch.linalg.solve_triangular(factor, evals, upper=False)
-
-    def score(part):
-        found = []
-        for rows, rest in frame.pieces(part):
-            factor = linalg.identity_plus_factor(torch.cat([rows, rest], dim=-1))[0]
-            solved = torch.linalg.solve_triangular(factor, rows, upper=False)
-            total = rows.new_zeros(len(rows))
-            step = max(1, _PAIR_NUMBERS // (solved.shape[0] * solved.shape[1]))
-            for few in evals.split(max(1, step // evals.shape[1])):
-                shared = torch.einsum("mrk,esk->mers", solved, few.to(rows))
-                total += _information(shared).sum(1)
-            found.append(total / len(evals))
-        return torch.cat(found)
+    def score(rows: Tensor, rest: Tensor) -> Tensor:
+        solved = measured(rows, torch.cat([rows, rest], dim=-1))
+        total = rows.new_zeros(len(rows))
+        step = max(1, _PAIR_NUMBERS // (solved.shape[0] * solved.shape[1]))
+        for few in evals.split(max(1, step // evals.shape[1])):
+            shared = torch.einsum("mrk,esk->mers", solved, few.to(rows))
+            total += _information(shared).sum(1)
+        return total / len(evals)
 
     return score
 
 
-def _by_products(post, eval_roots):
+def _by_products(
+    post: GaussianPosterior, eval_roots: FisherRoots
+) -> Callable[[FisherRoots], Tensor]:
     """The same without a whitened row per evaluation example: Kronecker products."""
     evals = [_normalised(batch, post) for batch in eval_roots.batches(BATCH)]
     covariance = post.covariance
 
-    def score(part):
+    def score(part: FisherRoots) -> Tensor:
         part = _normalised(part, post)
-        solved = part.dense().double() @ covariance.to(part.device)
-        solved = FisherRoots(solved)
+        solved = FisherRoots(part.times(covariance.to(part.device)))
         total = torch.zeros(len(part), dtype=torch.float64, device=part.device)
         each = len(part) * part.rank * max(eval_roots.rank, eval_roots.num_outputs)
         for batch in evals:
@@ -114,14 +95,14 @@ def _by_products(post, eval_roots):
     return score
 
 
-def _information(correlations):
+def _information(correlations: Tensor) -> Tensor:
     shared = correlations @ correlations.mT
     return -linalg.log_det_identity_minus(shared, check=False) / 2
 
 
-def _normalised(roots, post):
+def _normalised(roots: FisherRoots, post: GaussianPosterior) -> FisherRoots:
     """Roots (I + G_i)^{-1/2} R_i: observations whitened by their predictive noise."""
-    factor = identity_plus_cholesky(post.gram(roots))
+    factor, _ = linalg.identity_plus_cholesky(post.gram(roots))
     eye = torch.eye(roots.rank).to(factor)
     whitener = torch.linalg.solve_triangular(factor, eye.expand_as(factor), upper=False)
     return roots.scaled(whitener.to(roots.dtype))

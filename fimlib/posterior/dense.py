@@ -2,53 +2,41 @@
 
 import math
 from functools import cached_property
+from typing import Any, Self
 
 import torch
+from torch import Tensor
 
 from fimlib import linalg
-from fimlib.posterior.span import (
-    EPS,
-    num_rows,
-    squared_singular,
-    stacked,
-    warn_if_inaccurate,
-)
-
-# Work (multiplications) up to which everything is done on the rows themselves: it
-# keeps twice the digits of sums and Gram matrices of them, and costs more.
-EXACT_WORK = 10**9
-# How much more is spent on rows when a sum would lose half its digits.
-_RESCUE = 30
+from fimlib.linalg import EPS, squared_singular, warn_if_inaccurate
 
 
 class DensePrecision:
     """P (D, D) by its Cholesky factor or by X with X X^T = P^{-1}; log det P, ()."""
 
-    def __init__(self, log_det, factor=None, inverse_root=None):
+    factor: Tensor
+
+    def __init__(self, log_det: Tensor, **known: Tensor) -> None:
         self.log_det = log_det
-        if factor is not None:
-            self.factor = factor
-        else:
-            self.inverse_root = inverse_root
+        # Its `factor` or its `inverse_root`.
+        self.__dict__.update(known)
 
     @cached_property
-    def inverse_root(self):
+    def inverse_root(self) -> Tensor:
         """X (D, D) with X X^T = P^{-1}."""
         eye = torch.eye(len(self.factor)).to(self.factor)
         return torch.linalg.solve_triangular(self.factor, eye, upper=False).mT
 
     @cached_property
-    def covariance(self):
+    def covariance(self) -> Tensor:
         """P^{-1} (D, D)."""
         if "factor" in self.__dict__:
             return torch.cholesky_inverse(self.factor)
         return self.inverse_root @ self.inverse_root.mT
 
-    def updated(self, rows):
-        """The same after P gains R^T R, R (k, D), by thin products with X.
-
-        X' = X (I + Z^T Z)^{-1/2} with Z = R X: a contraction, so errors do not grow.
-        """
+    def updated(self, rows: Tensor) -> Self:
+        """The same after P gains R^T R, R (k, D), by thin products with X."""
+        # X' = X (I + Z^T Z)^{-1/2} with Z = R X: a contraction, so errors do not grow.
         x = self.inverse_root
         _, singular, vectors = torch.linalg.svd(rows.to(x) @ x, full_matrices=False)
         squares = singular.square()
@@ -56,57 +44,31 @@ class DensePrecision:
         directions = x @ vectors.mT
         # 1 - 1/sqrt(1 + s^2) without cancellation.
         shrink = squares / (grown.sqrt() * (1.0 + grown.sqrt()))
-        new = DensePrecision(
-            self.log_det + torch.log1p(squares).sum(),
-            inverse_root=x - directions * shrink @ vectors,
-        )
+        log_det = self.log_det + torch.log1p(squares).sum()
+        new = type(self)(log_det, inverse_root=x - directions * shrink @ vectors)
         if "covariance" in self.__dict__:
             lost = directions * (squares / grown).sqrt()
             new.covariance = self.covariance - lost @ lost.mT
         return new
 
 
-def rows_are_cheap(post):
-    """Whether P may be factored from the rows of its training roots."""
-    return _work(post) <= EXACT_WORK
-
-
-def _work(post):
-    rows = num_rows(*post.train_roots) + post.num_parameters
-    return rows * post.num_parameters**2
-
-
-def dense_precision(post):
-    """P's factors: by rows where that is affordable, or needed for the digits."""
-    if rows_are_cheap(post):
-        return _by_rows(post)
-    precision = post.precision
-    factor, info = torch.linalg.cholesky_ex(precision)
-    rescue = _work(post) <= _RESCUE * EXACT_WORK
-    if info == 0:
-        error = 100 * EPS * _condition(post, factor)
-        if error <= 1e-6 or not rescue:
-            warn_if_inaccurate(error)
-            return DensePrecision(2.0 * factor.diagonal().log().sum(), factor)
-    if not rescue:
-        linalg.cholesky_of_symmetric(precision, "precision")
-    return _by_rows(post)
-
-
-def _condition(post, factor):
-    """A bound of cond(P) where that is small enough, else an estimate."""
+def by_factor(post: Any) -> tuple[DensePrecision | None, float]:
+    """P's Cholesky factor, if it has one, and the expected relative error of scores."""
+    factor, info = torch.linalg.cholesky_ex(post.precision)
+    if info != 0:
+        return None, math.inf
+    known = DensePrecision(2.0 * factor.diagonal().log().sum(), factor=factor)
+    # From a bound of cond(P) where that is small enough, else from an estimate.
     if isinstance(post.prior_precision, float):
-        bound = float(post.precision.trace()) / post.prior_precision
-        if 100 * EPS * bound <= 1e-6:
-            return bound
-    return linalg.condition_number(factor)
+        bound = 100 * EPS * float(post.precision.trace()) / post.prior_precision
+        if bound <= 1e-6:
+            return known, bound
+    return known, 100 * EPS * linalg.condition_number(factor)
 
 
-def _by_rows(post):
+def by_rows(post: Any) -> DensePrecision:
     """From singular values of the stacked roots, which keep what their sum loses."""
-    prior, whitener = post.prior_precision, None
-    none = torch.zeros(0, post.num_parameters, dtype=torch.float64, device=post.device)
-    rows = torch.cat([none, *(stacked(one).to(none) for one in post.train_roots)])
+    prior, whitener, rows = post.prior_precision, None, post.train_rows()
     if not isinstance(prior, float):
         factor = linalg.cholesky(prior.to(post.device), "prior_precision")
         eye = torch.eye(len(factor)).to(factor)
@@ -120,9 +82,3 @@ def _by_rows(post):
         inverse = whitener @ inverse
         log_det = log_det + 2.0 * factor.diagonal().log().sum()
     return DensePrecision(log_det, inverse_root=inverse)
-
-
-def symmetric_ratio(inverse_root, roots):
-    """X^T F X with X X^T = P^{-1}: the symmetric form of F P^{-1}, (D, D)."""
-    ratio = inverse_root.mT @ roots.fisher_sum().to(inverse_root) @ inverse_root
-    return (ratio + ratio.mT) / 2

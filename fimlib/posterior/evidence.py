@@ -3,65 +3,76 @@
 import math
 
 import torch
-from scipy.optimize import brentq
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 from fimlib._checks import as_tensor, check_count
-from fimlib.posterior import dense, frame
-from fimlib.posterior.span import EPS, GramSpan, num_rows, stacked
+from fimlib.fisher.roots import FisherRoots
+from fimlib.linalg import EPS
+from fimlib.posterior.frame import side_of, smaller_gram
 
 
-def marglik_precision(train_roots, theta_star):
-    """Scalar prior precision that maximises the Laplace marginal likelihood, a float.
+def marglik_precision(train_roots: FisherRoots, theta_star: ArrayLike) -> float:
+    """Return the prior precision that maximises the Laplace evidence, a float.
 
-    theta_star (D,) are the fitted parameters, in the roots' order. The maximum is the
-    only root of delta (theta*)^T theta* = sum_i l_i / (l_i + delta) over the
-    eigenvalues l_i of the training Fisher information, which come from the smaller of
-    D x D and (M r) x (M r). Raises ValueError when there is none: theta* = 0 (delta
-    would be infinite) or no information at all (delta would be 0), and when both sizes
-    exceed 20,000.
+    The only root of delta |theta*|^2 = sum_i l_i / (l_i + delta) over the eigenvalues
+    l_i of the information of train_roots (M, r, D), from the smaller of D x D and
+    (M r) x (M r) (MacKay 1992). theta_star: (D,), the fitted parameters, in any order.
+
+    Raises:
+        ValueError: for theta* = 0 (delta would be infinite), no examples, no
+            information (delta would be 0), and when both sizes exceed 20,000.
+
+    >>> train = FisherRoots.from_dense([[1.0, 0.0]])
+    >>> delta = marglik_precision(train, [2.0, 0.0])
+    >>> abs(delta * 4 - 1 / (1 + delta)) < 1e-15
+    True
     """
-    theta_star = as_tensor(theta_star, "theta_star", (train_roots.num_parameters,))
+    theta = as_tensor(theta_star, "theta_star", (train_roots.num_parameters,))
     check_count(len(train_roots), "train_roots")
-    squared_norm = float(theta_star.square().sum())
+    squared_norm = float(theta.square().sum())
     if squared_norm == 0.0:
         raise ValueError(
             "theta_star must not be zero: the marginal likelihood then grows with the "
             "prior precision without end"
         )
-    eigenvalues = _fisher_eigenvalues(train_roots)
+    roots = train_roots.reduced()
+    count, size = roots.num_rows, roots.num_parameters
+    if side_of(roots, "train_roots") == "rows":
+        values = torch.linalg.svdvals(roots.rows()).square()
+        floor = (max(count, size) * EPS) ** 2
+    else:
+        values = torch.linalg.eigvalsh(smaller_gram(roots))
+        floor = min(count, size) * EPS
+    # What is not zero, nor rounding.
+    eigenvalues = values[values > (floor * values.max()).clamp(min=0.0)]
     if len(eigenvalues) == 0:
         raise ValueError(
             "train_roots must carry information, got a zero Fisher information: the "
             "marginal likelihood then has its maximum at prior precision 0"
         )
+    return _root(eigenvalues, squared_norm)
 
-    def excess(log_delta):
-        delta = math.exp(log_delta)
-        shares = eigenvalues / (eigenvalues + delta)
-        return delta * squared_norm - float(shares.sum())
 
+def _root(eigenvalues: Tensor, squared_norm: float) -> float:
+    """The root of delta t - sum_i l_i / (l_i + delta), by Newton in log delta."""
+    # In log delta both terms grow, the first convexly and the second like a sum of
+    # sigmoids: a step that leaves the bracket of the root is replaced by its middle.
     # One eigenvalue alone gives a lower end in closed form; the rank an upper end.
     largest = float(eigenvalues.max())
     low = (2 / squared_norm) / (1 + math.sqrt(1 + 4 / (largest * squared_norm)))
-    high = len(eigenvalues) / squared_norm
-    return math.exp(brentq(excess, math.log(low) - 1, math.log(high) + 1, xtol=1e-14))
-
-
-def _fisher_eigenvalues(roots):
-    """Positive eigenvalues of the sum of F_i, without those that are rounding."""
-    roots = roots.reduced()
-    count, size = num_rows(roots), roots.num_parameters
-    if count * size * min(count, size) <= dense.EXACT_WORK:
-        values = torch.linalg.svdvals(stacked(roots)).square()
-        floor = (max(count, size) * EPS) ** 2
-        return values[values > floor * values.max()]
-    if min(count, size) > frame.MAX_DENSE:
-        raise ValueError(
-            f"train_roots must have at most {frame.MAX_DENSE} rows or parameters, got "
-            f"{count} rows and {size} parameters: their eigenvalues would take a "
-            f"matrix of {8e-9 * min(count, size) ** 2:.1f} GB; use fewer examples"
-        )
-    if count < size:
-        return GramSpan((roots,), ()).train_anchors.square().sum(0)
-    values = torch.linalg.eigvalsh(roots.fisher_sum())
-    return values[values > (size * EPS * values.max()).clamp(min=0.0)]
+    low, high = math.log(low) - 1, math.log(len(eigenvalues) / squared_norm) + 1
+    x = (low + high) / 2
+    for _ in range(200):
+        delta = math.exp(x)
+        shares = eigenvalues / (eigenvalues + delta)
+        value = delta * squared_norm - float(shares.sum())
+        low, high = (x, high) if value < 0 else (low, x)
+        slope = delta * squared_norm + float((shares * (1 - shares)).sum())
+        new = x - value / slope
+        if not low < new < high:
+            new = (low + high) / 2
+        if abs(new - x) <= 1e-15 * (1 + abs(x)):
+            break
+        x = new
+    return math.exp(new)

@@ -14,12 +14,10 @@ from fimlib.predictive import tables
 class NoiseCeiling(NamedTuple):
     """Rank correlations over a pool that the noise of L samples leaves possible.
 
-    Attributes:
-        split_half: Spearman's, between the scores of two halves of the samples.
-        reliability: expected between two scores of L samples each (Spearman-Brown,
-            2 r / (1 + r)).
-        ceiling: expected between one of these and a score without noise, the square
-            root of it (0 for a negative reliability).
+    `split_half` is Spearman's r between the scores of two halves of the samples;
+    `reliability`, 2 r / (1 + r), is expected between two scores of L samples each
+    (Spearman-Brown); its root `ceiling` (0 if it is negative) between one of these and
+    a score without noise.
     """
 
     split_half: float
@@ -33,25 +31,20 @@ def noise_ceiling(
     *others: ArrayLike,
     generator: Generator | None = None,
 ) -> NoiseCeiling:
-    """How well a Monte-Carlo score can be known, by two halves of its samples (T37).
+    """Return how well a score can be known, by two random halves of its samples (T37).
 
-    Args:
-        score: a function of log_probs and `others` that returns (M,), as `bald`; it is
-            called with a random half of the samples of theta, and with the other half.
-        log_probs: (M, L, C), normalised.
-        others: (E, L, C') each, as log_probs_eval of `epig`.
-        generator: of the halves; None is torch's own.
-    Returns:
-        The correlations, without a unit.
+    `score` is a function of `log_probs` (M, L, C) and `others` (E, L, C') that returns
+    (M,), as `bald` and `epig`; `generator` draws the halves.
+
     Raises:
         ValueError: fewer than two samples or examples, tables of different samples,
             halves whose scores are all equal.
-    Example:
-        >>> from fimlib.predictive import bald
-        >>> seeded = torch.Generator().manual_seed(0)
-        >>> logits = torch.randn(50, 40, 3, generator=seeded, dtype=torch.float64)
-        >>> noise_ceiling(bald, logits.log_softmax(-1), generator=seeded).ceiling < 1
-        True
+
+    >>> from fimlib.predictive import bald
+    >>> seeded = torch.Generator().manual_seed(0)
+    >>> logits = torch.randn(50, 40, 3, generator=seeded, dtype=torch.float64)
+    >>> noise_ceiling(bald, logits.log_softmax(-1), generator=seeded).ceiling < 1
+    True
     """
     from scipy.stats import spearmanr  # it takes longer to import than torch's half
 

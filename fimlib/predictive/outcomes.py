@@ -11,11 +11,10 @@ from fimlib.predictive import tables
 
 
 class Outcomes(NamedTuple):
-    """Outcomes o of several labels: shifts (O, L) and weights (O,).
+    """Outcomes o of several labels: shifts p(theta_l|o) - 1/L (O, L), weights (O,).
 
-    A shift is the posterior p(theta_l|o) less the prior 1/L. The weights are p(o) if
-    `per_sample` is 0: the outcomes are all those that can be. Otherwise they are drawn,
-    `per_sample` in turn from each theta_l, and of equal weight.
+    The weights are p(o) if `per_sample` is 0: the outcomes are all those that can be.
+    Else they are drawn, `per_sample` in turn from each theta_l, and of equal weight.
     """
 
     shift: Tensor
@@ -50,16 +49,13 @@ def joint_outcomes(
     generator: Generator | None = None,
     numbers: int | None = None,
 ) -> Iterator[Outcomes]:
-    """Joint outcomes of labels: all C^K of them, or else draws.
+    """Chunks, of about `numbers`, of the joint outcomes of labels (K, L, C).
 
-    Args:
-        log_probs: (K, L, C).
-        most: all if there are at most so many; else about so many from the joint
-            distribution, as many from each theta_l, and at least 2.
-        generator: of the draws.
-        numbers: about so many in a chunk.
+    All C^K of them if they are at most `most`; else about so many from the joint
+    distribution, as many from each theta_l, and at least 2.
+
     Yields:
-        Chunks of `Outcomes`.
+        `Outcomes`.
     """
     count, samples, _ = log_probs.shape
     rows = tables.normalised(log_probs).mT.contiguous()
@@ -82,8 +78,7 @@ def _all(rows: Tensor, step: int) -> Iterator[Outcomes]:
     for start in range(0, classes**count, step):
         stop = min(start + step, classes**count)
         index = torch.arange(start, stop, device=rows.device)
-        labels = index // places[:, None] % classes
-        shift, weights = _shift(rows, labels)
+        shift, weights = _shift(rows, index // places[:, None] % classes)
         possible = weights > 0
         yield Outcomes(shift[possible], weights[possible])
 
@@ -94,8 +89,7 @@ def _drawn(
     samples = rows.shape[-1]
     size = max(1, step // per_sample)
     for start in range(0, samples, size):
-        origin = rows[..., start : start + size]
-        labels = _draw(origin, per_sample, generator)
+        labels = _draw(rows[..., start : start + size], per_sample, generator)
         shift, _ = _shift(rows, labels.flatten(1))
         weights = torch.full_like(shift[:, 0], 1 / (samples * per_sample))
         yield Outcomes(shift, weights, per_sample)
@@ -105,12 +99,8 @@ def _draw(rows: Tensor, count: int, generator: Generator | None) -> Tensor:
     """Labels (K, l, count): `count` draws from each log-probabilities (K, C, l)."""
     cumulative = rows.exp().cumsum(1).mT.contiguous()
     cumulative /= cumulative[..., -1:].clone()
-    uniform = torch.rand(
-        (*cumulative.shape[:2], count),
-        dtype=torch.float64,
-        device=rows.device,
-        generator=generator,
-    )
+    shape, device = (*cumulative.shape[:2], count), rows.device
+    uniform = torch.rand(shape, generator=generator, dtype=torch.float64, device=device)
     # The first class whose cumulative probability is above: never one without any.
     return torch.searchsorted(cumulative, uniform, right=True)
 
@@ -119,7 +109,7 @@ def _shift(rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """p(theta_l|o) - 1/L (O, L) and p(o) (O,) of labels (K, O); rows (K, C, L)."""
     # An outcome that no theta_l allows has weight zero, and a shift without a meaning.
     shape = (labels.shape[1], rows.shape[-1])
-    joint = torch.zeros(shape, dtype=torch.float64, device=rows.device)
+    joint = rows.new_zeros(shape)
     for row, label in zip(rows, labels, strict=True):
         joint += row[label]
     lowest = torch.finfo(torch.float64).min

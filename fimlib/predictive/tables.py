@@ -137,16 +137,14 @@ def excess_(change: Tensor) -> Tensor:
 def blocks(
     marginal: Tensor, ratio: Tensor, shift: Tensor, group: int = 1
 ) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Yield (rows, columns, KL(p(Y_i|o) || p(Y_i))) for blocks of examples, outcomes.
+    """Blocks of KL(p(Y_i|o) || p(Y_i)), from `marginal` and `ratio` of `ratios`.
 
-    Args:
-        marginal: (m, C), of `ratios`.
-        ratio: (m, L, C), of `ratios`.
-        shift: (O, L), the posterior weights p(theta_l|o) less the prior's 1/L, so that
-            p(y|o) / p(y) - 1 is a product of the two.
-        group: columns come in whole groups of so many outcomes.
+    A `shift` (O, L) has the posterior weights p(theta_l|o) less the prior's 1/L, and
+    p(y|o) / p(y) - 1 is its product with the ratio.
+
     Yields:
-        Slices of examples and of outcomes, and their divergences (rows, columns).
+        Slices of examples and of outcomes, the latter whole groups of `group`, and
+        their divergences (rows, columns).
     """
     count, samples, classes = ratio.shape
     ratio = ratio.mT.reshape(count * classes, samples)

@@ -5,10 +5,16 @@ is a chosen example or one of the training examples. Such a distance is to a poi
 gain of log det is that to the span of the chosen ones (T33).
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from fimlib._checks import as_tensor, check_choice
-from fimlib.fisher.roots import chunk_step
+from fimlib.fisher.roots import FisherRoots, chunk_step
 from fimlib.selection.result import Selection, checked_batch_size
 
 # Values this close, relatively, count as tied: the lowest index is taken.
@@ -22,7 +28,9 @@ class Points:
     are never formed: an inner product is that of the factors. `norms` are squared.
     """
 
-    def __init__(self, features, outer=None, norms=None):
+    def __init__(
+        self, features: Tensor, outer: Tensor | None = None, norms: Tensor | None = None
+    ) -> None:
         self.features = features
         self.outer = outer
         if norms is None:
@@ -31,40 +39,40 @@ class Points:
                 norms *= outer.square().sum(1)
         self.norms = norms
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.features)
 
-    def __getitem__(self, indices):
+    def __getitem__(self, indices: Any) -> Points:
         outer = None if self.outer is None else self.outer[indices]
         return Points(self.features[indices], outer, self.norms[indices])
 
-    def rows(self):
+    def rows(self) -> Tensor:
         """The vectors themselves, (M, C d)."""
         if self.outer is None:
             return self.features
         return (self.outer[:, :, None] * self.features[:, None, :]).flatten(1)
 
-    def products(self, vector):
+    def products(self, vector: Tensor) -> Tensor:
         """Inner products (M,) with one vector (C d,)."""
         if self.outer is None:
             return self.features @ vector
         matrix = vector.view(self.outer.shape[1], self.features.shape[1])
         return ((self.features @ matrix.mT) * self.outer).sum(1)
 
-    def total(self):
+    def total(self) -> Tensor:
         """Sum of the vectors, (C d,)."""
         if self.outer is None:
             return self.features.sum(0)
         return (self.outer.mT @ self.features).flatten()
 
-    def distances(self, centres, bound):
+    def distances(self, centres: Points, bound: Tensor) -> Tensor:
         """Squared distances (M, k) to the centres; rough where `bound` (M,) is 0.
 
         |a|^2 + |b|^2 - 2ab loses its digits where a and b are close: below sqrt(eps)
         of its terms the factors' differences are taken, which duplicates have none of.
         """
         inner = self.features @ centres.features.mT
-        if self.outer is not None:
+        if self.outer is not None and centres.outer is not None:
             inner *= self.outer @ centres.outer.mT
         scale = self.norms[:, None] + centres.norms
         found = torch.sub(scale, inner, alpha=2)
@@ -77,7 +85,7 @@ class Points:
         return found.clamp_(min=0)
 
 
-def _apart(a, b):
+def _apart(a: Any, b: Any) -> Tensor:
     """Squared distances (n,) of pairs by differences: |r - s|^2 |m|^2 + ... exactly.
 
     With means n of the r, m of the phi: g_a - g_b = (r - s) (x) m + n (x) (phi - psi).
@@ -97,7 +105,7 @@ def _apart(a, b):
     return torch.where(found <= rounding, 0, found)
 
 
-def points_of(value, name, dtype):
+def points_of(value: Any, name: str, dtype: torch.dtype) -> Points:
     """Points from features (M, d) or from Fisher roots of rank 1.
 
     Raises ValueError for roots of a higher rank and norms that overflow.
@@ -109,7 +117,7 @@ def points_of(value, name, dtype):
     return checked(points, name)
 
 
-def checked(points, name):
+def checked(points: Points, name: str) -> Points:
     """The points, or a ValueError if they have no column or norms that overflow."""
     if points.features.shape[1] == 0:
         raise ValueError(f"{name} must have at least one column, got 0")
@@ -121,17 +129,13 @@ def checked(points, name):
     return points
 
 
-def _points_of_roots(roots, name, dtype):
+def _points_of_roots(roots: FisherRoots, name: str, dtype: torch.dtype) -> Points:
     if roots.rank != 1:
         raise ValueError(
             f"{name} must be features (M, d) or roots of rank 1, got rank {roots.rank}"
         )
-    if roots.streamed and len(roots):
-        parts = list(roots.chunks())
-        roots = parts[0].joined(parts)
-    if roots.kronecker and not roots.streamed:
-        return Points(roots.features.to(dtype), roots.factor[:, :, 0].to(dtype))
-    return Points(roots.dense()[:, 0, :].to(dtype))
+    features, outer = roots.held().outer_factors()
+    return Points(features.to(dtype), None if outer is None else outer.to(dtype))
 
 
 class Nearest:
@@ -141,39 +145,40 @@ class Nearest:
     exact after `refresh`, and then `cluster` (M,) is the nearest centre's number.
     """
 
-    def __init__(self, points, train=None):
+    def __init__(self, points: Points, train: Points | None = None) -> None:
         self.points = points
-        like = {"device": points.features.device}
+        like: dict = {"device": points.features.device}
         self.bound = torch.full((len(points),), torch.inf, **like).double()
         self.cluster = torch.zeros(len(points), dtype=torch.long, **like)
         self.count = 0
-        self.pending = []
-        for start in range(0, 0 if train is None else len(train), self._step):
+        self.pending: list[int] = []
+        train = points[:0] if train is None else train
+        for start in range(0, len(train), self._step):
             self._include(train[start : start + self._step])
 
     @property
-    def _step(self):
+    def _step(self) -> int:
         return chunk_step(len(self.points))
 
-    def _include(self, centres):
+    def _include(self, centres: Points) -> None:
         found, which = self.points.distances(centres, self.bound).double().min(1)
         closer = found < self.bound
         self.bound = torch.where(closer, found, self.bound)
         self.cluster = torch.where(closer, which + self.count, self.cluster)
         self.count += len(centres)
 
-    def add(self, index):
+    def add(self, index: int) -> None:
         """Make an example a centre."""
         self.pending.append(index)
         self.bound[index] = 0.0
 
-    def refresh(self):
+    def refresh(self) -> None:
         """Bring all distances up to date."""
         for start in range(0, len(self.pending), self._step):
             self._include(self.points[self.pending[start : start + self._step]])
         self.pending = []
 
-    def at(self, index):
+    def at(self, index: int) -> float:
         """The distance of one example, up to date, as a float."""
         bound = self.bound[[index]]
         if self.pending:
@@ -184,13 +189,13 @@ class Nearest:
 
 
 def k_means_pp(
-    features,
-    batch_size,
-    first="norm",
-    train_features=None,
-    generator=None,
-    dtype=torch.float64,
-):
+    features: Any,
+    batch_size: int,
+    first: str = "norm",
+    train_features: Any = None,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> Selection:
     """A batch by D^2 sampling, the seeding of k-means++ (Arthur & Vassilvitskii 2007).
 
     features: (M, d), or Fisher roots of rank 1. An example is drawn with probability
@@ -200,42 +205,68 @@ def k_means_pp(
     squared norm). No index comes twice; once all are at distance 0, the lowest
     indices follow, and `notes` says so. Raises ValueError for wrong shapes, non-finite
     values, roots of a higher rank and a batch_size outside 1..M.
+
+    >>> draw = torch.Generator().manual_seed(0)
+    >>> k_means_pp([[2.0], [2.0], [0.0]], 2, generator=draw).indices.tolist()
+    [0, 2]
     """
     check_choice(first, "first", ("norm", "uniform"))
     points, train = _both(features, train_features, dtype)
     return d2_sampling(points, batch_size, first, train, generator)
 
 
-def max_dist(features, batch_size, train_features=None, dtype=torch.float64):
+def max_dist(
+    features: Any,
+    batch_size: int,
+    train_features: Any = None,
+    dtype: torch.dtype = torch.float64,
+) -> Selection:
     """A batch by farthest first: greedy k-centre, Core-Set (Sener & Savarese 2018).
 
     Each choice is the example farthest from all centres: those chosen and, if given,
     train_features, without which the first is the one of largest norm. Ties go to the
-    lowest index. Arguments, gains and errors as in `k_means_pp`.
+    lowest index. features: (M, d), or Fisher roots of rank 1; gains: squared distances
+    when chosen. Raises ValueError for wrong shapes, non-finite values, roots of a
+    higher rank and a batch_size outside 1..M.
+
+    >>> max_dist([[2.0], [3.0], [0.0]], 2).indices.tolist()
+    [1, 2]
     """
     points, train = _both(features, train_features, dtype)
     return _farthest(points, batch_size, train, lambda nearest: nearest.bound)
 
 
-def lcmd(features, batch_size, train_features=None, dtype=torch.float64):
+def lcmd(
+    features: Any,
+    batch_size: int,
+    train_features: Any = None,
+    dtype: torch.dtype = torch.float64,
+) -> Selection:
     """A batch by largest cluster maximum distance (Holzmueller et al. 2023).
 
     Each example belongs to its nearest centre. Of the cluster whose squared distances
     have the largest sum, the farthest example is chosen, and is a centre then
-    (arXiv:2203.09410, section 4). Arguments, gains and errors as in `max_dist`.
+    (arXiv:2203.09410, section 4). features: (M, d), or Fisher roots of rank 1; gains:
+    squared distances when chosen. Raises ValueError for wrong shapes, non-finite
+    values, roots of a higher rank and a batch_size outside 1..M.
+
+    >>> lcmd([[2.0], [3.0], [0.0]], 2).indices.tolist()
+    [1, 2]
     """
     points, train = _both(features, train_features, dtype)
     return _farthest(points, batch_size, train, _in_largest_cluster)
 
 
-def _in_largest_cluster(nearest):
+def _in_largest_cluster(nearest: Nearest) -> Tensor:
     nearest.refresh()
     sizes = torch.bincount(nearest.cluster, weights=nearest.bound)
     large = sizes >= (1 - _TIE) * sizes.max()
     return torch.where(large[nearest.cluster], nearest.bound, 0.0)
 
 
-def _both(features, train_features, dtype):
+def _both(
+    features: Any, train_features: Any, dtype: torch.dtype
+) -> tuple[Points, Points | None]:
     points, train = points_of(features, "features", dtype), None
     if train_features is not None:
         train = points_of(train_features, "train_features", dtype)
@@ -248,12 +279,18 @@ def _both(features, train_features, dtype):
     return points, train if train is not None and len(train) else None
 
 
-def _widths(points):
+def _widths(points: Points) -> tuple[int, ...]:
     outer = () if points.outer is None else (points.outer.shape[1],)
     return (*outer, points.features.shape[1])
 
 
-def d2_sampling(points, batch_size, first="norm", train=None, generator=None):
+def d2_sampling(
+    points: Points,
+    batch_size: int,
+    first: str = "norm",
+    train: Points | None = None,
+    generator: torch.Generator | None = None,
+) -> Selection:
     """`k_means_pp` of points.
 
     Examples are drawn by a bound u of their squared distance s, and one is accepted
@@ -262,7 +299,7 @@ def d2_sampling(points, batch_size, first="norm", train=None, generator=None):
     """
     batch_size = checked_batch_size(batch_size, len(points), "features")
     nearest, chosen, gains = Nearest(points, train), [], []
-    like = {"device": points.features.device, "generator": generator}
+    like: dict = {"device": points.features.device, "generator": generator}
     if train is None:
         start = lowest_best(points.norms)
         if first == "uniform":
@@ -289,7 +326,12 @@ def d2_sampling(points, batch_size, first="norm", train=None, generator=None):
     return completed(chosen, gains, batch_size, nearest.bound)
 
 
-def _farthest(points, batch_size, train, values):
+def _farthest(
+    points: Points,
+    batch_size: int,
+    train: Points | None,
+    values: Callable[[Nearest], Tensor],
+) -> Selection:
     """Greedy choice of the largest of `values(nearest)`, which may be bounds.
 
     The largest bound that is up to date is the largest distance: the others can only
@@ -318,9 +360,16 @@ def _farthest(points, batch_size, train, values):
     return completed(chosen, gains, batch_size, nearest.bound)
 
 
-def completed(chosen, gains, batch_size, like, why="lie apart from the centres"):
+def completed(
+    chosen: list[int],
+    gains: list[float],
+    batch_size: int,
+    like: Tensor,
+    why: str = "lie apart from the centres",
+) -> Selection:
     """The Selection, filled with the lowest indices not chosen where it is short."""
-    notes, short = (), batch_size - len(chosen)
+    notes: tuple[str, ...] = ()
+    short = batch_size - len(chosen)
     if short:
         notes = (
             f"only {len(chosen)} examples {why}: the other {short} are the lowest "
@@ -337,7 +386,7 @@ def completed(chosen, gains, batch_size, like, why="lie apart from the centres")
     )
 
 
-def lowest_best(values, tie=_TIE):
+def lowest_best(values: Tensor, tie: float = _TIE) -> int:
     """Lowest index of a value that is the largest one, up to rounding."""
     top = values.max()
     return int((values >= top - tie * top.abs()).byte().argmax())

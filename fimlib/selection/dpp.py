@@ -4,19 +4,29 @@ BADGE's motivation: a k-DPP samples where greedy log det maximises, and k-means+
 sampling only resembles it.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from fimlib._checks import as_tensor, check_choice, rounding, symmetric
-from fimlib.dual import gram_matrix
-from fimlib.fisher import FisherRoots
-from fimlib.posterior.span import EPS, stacked
+from fimlib.fisher.roots import FisherRoots
+from fimlib.linalg import EPS
+from fimlib.posterior.frame import kernel_of
 from fimlib.selection.result import Selection, checked_batch_size
 
 # Squared lengths, of 1 at most, that are rounding: of rows that others span.
 _NOISE = 1e-28
 
 
-def k_dpp(items, batch_size, generator=None, is_kernel=None):
+def k_dpp(
+    items: Any,
+    batch_size: int,
+    generator: torch.Generator | None = None,
+    is_kernel: bool | None = None,
+) -> Selection:
     """A batch drawn with p(B) proportional to det S_B, exactly, as a `Selection`.
 
     items: gradients or features (M, D) or Fisher roots of rank 1, for which S is their
@@ -28,6 +38,10 @@ def k_dpp(items, batch_size, generator=None, is_kernel=None):
     zero), roots of a higher rank, an S that is not positive semi-definite, and a square
     symmetric array without `is_kernel`, which may be meant either way. Source: Kulesza
     & Taskar 2012, arXiv:1207.6083, section 5.2 (k-DPPs: 2011).
+
+    >>> draw = torch.Generator().manual_seed(0)
+    >>> sorted(k_dpp([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]], 2, draw).indices.tolist())
+    [1, 2]
     """
     check_choice(is_kernel, "is_kernel", (None, True, False))
     eps = rounding(items, "items") if is_kernel else EPS
@@ -48,7 +62,7 @@ def k_dpp(items, batch_size, generator=None, is_kernel=None):
     return Selection(indices, gains, ("drawn with p(B) proportional to det S_B",))
 
 
-def _checked(items, is_kernel):
+def _checked(items: Any, is_kernel: bool | None) -> Any:
     """A kernel as a symmetric tensor, or roots of rank 1."""
     if is_kernel:
         return symmetric(items, "items", "M")
@@ -70,16 +84,13 @@ def _checked(items, is_kernel):
     return items
 
 
-def _decomposition(items, eps):
+def _decomposition(items: Any, eps: float) -> tuple[Tensor, Tensor]:
     """Orthonormal U (M, r) and s (r,) with S = U diag(s^2) U^T, of numerical rank r."""
-    if type(items) is FisherRoots or (
-        isinstance(items, FisherRoots) and items.num_parameters < len(items)
-    ):
-        left, singular, _ = torch.linalg.svd(stacked(items), full_matrices=False)
+    kernel = items if isinstance(items, Tensor) else kernel_of(items)
+    if kernel is None:
+        left, singular, _ = torch.linalg.svd(items.rows(), full_matrices=False)
         kept = singular > max(len(items), items.num_parameters) * EPS * singular[0]
         return left[:, kept], singular[kept]
-    # Of roots that are not held, their inner products alone are formed.
-    kernel = gram_matrix(items) if isinstance(items, FisherRoots) else items
     values, vectors = torch.linalg.eigh(kernel)
     floor = len(kernel) * eps * values[-1].abs()
     if values[0] < -100 * floor:
@@ -91,7 +102,9 @@ def _decomposition(items, eps):
     return vectors[:, kept], values[kept].sqrt()
 
 
-def _choose_eigenvectors(log_values, count, generator):
+def _choose_eigenvectors(
+    log_values: Tensor, count: int, generator: torch.Generator | None
+) -> list[int]:
     """Indices of `count` eigenvectors, with p proportional to the eigenvalues' product.
 
     The elementary symmetric polynomials e_l of the first j eigenvalues are kept as
@@ -117,14 +130,14 @@ def _choose_eigenvectors(log_values, count, generator):
     return chosen
 
 
-def _sample_projection(vectors, generator):
+def _sample_projection(vectors: Tensor, generator: torch.Generator | None) -> Tensor:
     """A draw of k items from the DPP of the projection V V^T, V (M, k) orthonormal.
 
     Each item is drawn by its squared length beyond the span of those before it, which
     is then taken out of all rows.
     """
     rest = vectors.clone()
-    indices = []
+    indices: list[int] = []
     for _ in range(vectors.shape[1]):
         squares = rest.square().sum(1)
         squares[indices] = 0.0
@@ -141,7 +154,7 @@ def _sample_projection(vectors, generator):
     return torch.tensor(indices, device=vectors.device)
 
 
-def _uniform(count, generator):
+def _uniform(count: int, generator: torch.Generator | None) -> Tensor:
     device = "cpu" if generator is None else generator.device
     draws = torch.rand(count, generator=generator, dtype=torch.float64, device=device)
     return draws.cpu()

@@ -1,27 +1,29 @@
 """Greedy batches of the joint expected information gain, lazily (T25)."""
 
-import torch
+from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fimlib import linalg
 from fimlib._checks import check_choice
-from fimlib.posterior.gaussian import shared_coordinates
-from fimlib.posterior.span import EPS, warn_if_inaccurate
-from fimlib.selection.covariances import (
-    POSTERIOR,
-    Columns,
-    held,
-    information,
-    outer,
-    pool_of,
-    rounding,
-    trace,
-)
+from fimlib.fisher.roots import FisherRoots, in_memory, outer
+from fimlib.linalg import EPS, warn_if_inaccurate
+from fimlib.posterior.gaussian import GaussianPosterior
+from fimlib.posterior.span import POSTERIOR, Form
+from fimlib.selection.covariances import Columns, Pool, pool_of, rounding, trace
 from fimlib.selection.result import Selection, check_roots, checked_batch_size
 
 # Examples whose gains are brought up to date at once, and their rows.
 _FEW, _FEW_ROWS = 32, 128
 # A gain is computed anew when rounding exceeds this share of it. Where it cannot be, a
 # Gram block this small beside what it was is nothing but rounding.
-SHARE, ROUNDING = 1e-7, 256 * EPS
+SHARE, ROUNDING = 1e-8, 256 * EPS
+# What is left of chosen examples exceeds 1 by more only where P is not known.
+_SURE = 1e-7
 # Gains closer than so many times their rounding tie.
 TIES = 64
 
@@ -31,7 +33,9 @@ _REST = (
 )
 
 
-def greedy_log_det(roots, post, batch_size, lazy=True):
+def greedy_log_det(
+    roots: FisherRoots, post: GaussianPosterior, batch_size: int, lazy: bool = True
+) -> Selection:
     """The greedy batch for 1/2 log det(I + sum_i F_i P^{-1}), its joint EIG (T25).
 
     Each step takes the example that adds most; gains are in nats and sum to the
@@ -49,14 +53,18 @@ def greedy_log_det(roots, post, batch_size, lazy=True):
     what is not roots, an empty pool, a posterior of another size, and a batch larger
     than the pool. It is a pivoted Cholesky factorisation (Chen et al. 2018,
     arXiv:1709.05135) by products with the roots: no M x M matrix is formed.
+
+    >>> pool = FisherRoots.from_dense([[2.0, 0.0], [1.9, 0.0], [0.0, 1.0]])
+    >>> greedy_log_det(pool, GaussianPosterior.isotropic(2, 1.0), 2).indices.tolist()
+    [0, 2]
     """
     check_roots(roots, "roots", post)
     batch_size = checked_batch_size(batch_size, len(roots))
     check_choice(lazy, "lazy", (True, False))
-    post, roots = shared_coordinates(post, roots)
-    roots = held(roots)
+    post, roots = post.shared(roots)
+    roots = in_memory(roots)
 
-    def start(chosen):
+    def start(chosen: list[int]) -> Gains:
         now = post.update(roots[chosen]) if chosen else post
         pool = pool_of(roots, now, by_blocks=not chosen)
         return Gains(pool, batch_size - len(chosen), lazy=lazy, taken=chosen)
@@ -64,13 +72,16 @@ def greedy_log_det(roots, post, batch_size, lazy=True):
     return greedily(start, batch_size)
 
 
-def greedily(start, batch_size):
+def greedily(start: Callable[[list[int]], Any], batch_size: int) -> Selection:
     """The batch of the best examples one by one, each given those before it.
 
     start(chosen) makes the state after these examples from scratch: at first, and
     where rounding has taken too many digits of differences.
     """
-    state, chosen, gains, notes, error = start([]), [], [], (), 0.0
+    state, error = start([]), 0.0
+    chosen: list[int] = []
+    gains: list[float] = []
+    notes: tuple[str, ...] = ()
     device = state.gains.device
     while len(chosen) < batch_size:
         index = state.best()
@@ -79,7 +90,7 @@ def greedily(start, batch_size):
             # As P holds their F_i, what is left of chosen examples is at most 1 in each
             # direction: P is known no better than that.
             left = float(state.size[chosen].max()) / state.pool.roots.rank
-            index = state.best() if left < 1 + SHARE else None
+            index = state.best() if left < 1 + _SURE else None
         if index is None or state.exhausted(index):
             notes = (_REST.format(len(chosen)),)
             others = sorted(set(range(batch_size)) - set(chosen))
@@ -94,8 +105,8 @@ def greedily(start, batch_size):
             state.add(index)
     # Rounding of a Gram block hides directions far below its others.
     warn_if_inaccurate(error)
-    gains = torch.tensor(gains, dtype=torch.float64, device=device)
-    return Selection(torch.tensor(chosen, device=device), gains, notes)
+    found = torch.tensor(gains, dtype=torch.float64, device=device)
+    return Selection(torch.tensor(chosen, device=device), found, notes)
 
 
 class Candidates:
@@ -106,7 +117,9 @@ class Candidates:
     from scratch; else the error where it is none.
     """
 
-    def __init__(self, pool, size, taken, refusal):
+    def __init__(
+        self, pool: Pool, size: Tensor, taken: Sequence[int], refusal: str | None
+    ) -> None:
         self.pool, self.size, self.refusal = pool, size, refusal
         self.taken = torch.zeros_like(size, dtype=torch.bool)
         self.taken[list(taken)] = True
@@ -114,7 +127,11 @@ class Candidates:
         # Columns by which the Gram blocks are smaller than at first.
         self.count = 0
 
-    def lost(self, index):
+    def rounding(self, index: Any) -> Tensor:
+        """Rounding in the gain of an example, in nats."""
+        raise NotImplementedError
+
+    def lost(self, index: Any) -> bool:
         """Whether rounding has taken too much of the gain of the best example."""
         if self.refusal or not self.count:
             return False
@@ -122,7 +139,7 @@ class Candidates:
             return bool((self.size[~self.taken] > 0).any())
         return bool(self.rounding(index) > SHARE * self.gains[index])
 
-    def exhausted(self, index):
+    def exhausted(self, index: int) -> bool:
         """Whether nothing adds anything, if this is the best example."""
         return not self.refusal and bool(self.gains[index] == 0)
 
@@ -133,7 +150,15 @@ class Gains(Candidates):
     With a refusal they may be negative.
     """
 
-    def __init__(self, pool, steps, form=POSTERIOR, lazy=True, taken=(), refusal=None):
+    def __init__(
+        self,
+        pool: Pool,
+        steps: int,
+        form: Form = POSTERIOR,
+        lazy: bool = True,
+        taken: Sequence[int] = (),
+        refusal: str | None = None,
+    ) -> None:
         (self.grams,) = pool.grams(form)
         super().__init__(pool, trace(self.grams), taken, refusal)
         self.form, self.lazy = form, lazy
@@ -141,7 +166,7 @@ class Gains(Candidates):
         self.seen = torch.zeros_like(self.size, dtype=torch.int64)
         self._rate(slice(None))
 
-    def best(self):
+    def best(self) -> int:
         """The example of the largest gain, the first of those that tie."""
         if not self.lazy and self.count:
             self._refresh(None)
@@ -161,16 +186,16 @@ class Gains(Candidates):
                 return int(near[0])
             self._refresh(stale[self._first(self.gains[stale])])
 
-    def _first(self, gains):
+    def _first(self, gains: Tensor) -> Tensor:
         # Of a large pool more at once, or passes over all the bounds would dominate.
         few = max(_FEW, _FEW_ROWS // self.pool.roots.rank, len(self.gains) // 1024)
         return gains.topk(min(few, len(gains)))[1]
 
-    def rounding(self, index):
+    def rounding(self, index: Any) -> Tensor:
         """Rounding in the gain of an example, in nats."""
         return rounding(self.grams[index], self.size[index])
 
-    def add(self, index):
+    def add(self, index: int) -> None:
         """Take an example whose gain is up to date."""
         (columns,) = self.pool.columns(index, self.form)
         self.columns.add(index, columns, self.grams[index])
@@ -178,10 +203,10 @@ class Gains(Candidates):
         self.taken[index] = True
         self.gains[index] = -torch.inf
 
-    def _stale(self, indices):
+    def _stale(self, indices: Tensor) -> Tensor:
         return indices[self.seen[indices] < self.count]
 
-    def _refresh(self, indices):
+    def _refresh(self, indices: Tensor | None) -> None:
         """Bring the Gram blocks and gains of these examples, or of all, up to date."""
         some = slice(None) if indices is None else indices
         seen, count = self.seen[some], self.count
@@ -194,17 +219,19 @@ class Gains(Candidates):
         self.seen[some] = count
         self._rate(some)
 
-    def _rate(self, some):
+    def _rate(self, some: Any) -> None:
         grams = self.grams[some]
-        gains = information(grams, signed=self.refusal is not None)
         if self.refusal:
+            gains = linalg.log_det_identity_plus(grams, signed=True) / 2
             gains[trace(grams).abs() <= ROUNDING * self.size[some]] = 0.0
             if gains[~self.taken[some]].isnan().any():
                 raise ValueError(self.refusal)
+        else:
+            gains = linalg.log_det_identity_plus_rest(grams) / 2
         self.gains[some] = gains.masked_fill(self.taken[some], -torch.inf)
 
 
-def ties(gains, top, rounding):
+def ties(gains: Tensor, top: Any, rounding: Tensor) -> Tensor:
     """The examples whose gains are the top one's, up to rounding, in order of index."""
     least = gains[top] - 1e-12 * gains[top].abs() - TIES * rounding
     return (gains >= least).nonzero()[:, 0]

@@ -1,8 +1,12 @@
 """Greedy BatchBALD: a batch of large joint information I[Theta; Y_1, ..., Y_K]."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from fimlib._checks import positive_int
 from fimlib.predictive import bald, tables
@@ -18,7 +22,12 @@ _ROUGH = 1e-4
 _TOGETHER = 32
 
 
-def batch_bald(log_probs, batch_size, generator=None, max_outcomes=10_000):
+def batch_bald(
+    log_probs: Any,
+    batch_size: int,
+    generator: torch.Generator | None = None,
+    max_outcomes: int = 10_000,
+) -> Selection:
     """Choose the example that adds most joint information, `batch_size` times: T47.
 
     log_probs: (M, L, C), from the same L samples of theta for each example. Gains, in
@@ -31,6 +40,10 @@ def batch_bald(log_probs, batch_size, generator=None, max_outcomes=10_000):
     `fimlib.predictive.bald` does, for a batch_size outside 1..M and for a max_outcomes
     that is not a positive integer.
     Source: Kirsch et al. 2019, arXiv:1906.08158, algorithm 1.
+
+    >>> sure = torch.tensor([[0.9, 0.1], [0.1, 0.9]]).double().log()
+    >>> batch_bald(torch.stack([sure * 0 - 2.0**-1, sure]).log_softmax(2), 1).indices
+    tensor([1])
     """
     log_probs = tables.checked(log_probs, "log_probs")
     batch_size = checked_batch_size(batch_size, len(log_probs))
@@ -39,7 +52,9 @@ def batch_bald(log_probs, batch_size, generator=None, max_outcomes=10_000):
     # I[Theta; Y | chosen labels] falls as more are chosen: an exact gain of an earlier
     # step bounds all later ones. An estimate is bounded by BALD alone.
     bounds, gains = alone.clone(), alone
-    chosen, values, notes = [], [], ()
+    chosen: list[int] = []
+    values: list[Tensor] = []
+    notes: tuple[str, ...] = ()
     for _ in range(batch_size):
         if chosen:
             before = log_probs[chosen]
@@ -56,11 +71,13 @@ def batch_bald(log_probs, batch_size, generator=None, max_outcomes=10_000):
     return Selection(indices, torch.stack(values), notes)
 
 
-def _note(number, drawn):
+def _note(number: int, drawn: int) -> tuple[str]:
     return (f"gains from number {number} on are estimates, from {drawn} outcomes",)
 
 
-def _gains_in_reach(log_probs, alone, limits, outcomes):
+def _gains_in_reach(
+    log_probs: Any, alone: Tensor, limits: Tensor, outcomes: Any
+) -> Tensor:
     """Gains (M,) of the examples whose limit reaches the best gain, others -inf.
 
     I[Theta; Y | labels] = I[Theta; Y] - I[labels; Y], first in float32, which tells

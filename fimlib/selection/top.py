@@ -1,32 +1,51 @@
 """The examples with the largest scores, and the same with noise on the scores."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from fimlib._checks import as_tensor, check_choice, positive_float
 from fimlib.selection.result import Selection, checked_batch_size
 
 
-def top_k(scores, batch_size):
+def top_k(scores: Any, batch_size: int) -> Selection:
     """The `batch_size` largest of the scores (M,), ties to the lowest index.
 
     Gains are the scores. It ignores redundancy: joint information is at most their
     sum (T25). Raises ValueError for scores that are not finite and for a batch larger
     than the pool.
+
+    >>> top_k([0.1, 0.9, 0.5], 2).indices.tolist()
+    [1, 2]
     """
     scores = as_tensor(scores, "scores", ("M",))
     batch_size = checked_batch_size(batch_size, len(scores))
     return _selected(scores, scores.sort(descending=True, stable=True)[1], batch_size)
 
 
-def stochastic_top_k(scores, batch_size, kind="power", coldness=1.0, generator=None):
+def stochastic_top_k(
+    scores: Any,
+    batch_size: int,
+    kind: str = "power",
+    coldness: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Selection:
     """A batch drawn without replacement in proportion to what the scores (M,) say.
 
     kind: "power", probabilities s^b of scores that are not negative; "softmax",
     exp(b s); "softrank", (rank of s)^-b with rank 1 for the largest; b is `coldness`.
     Examples of score zero come after all others under "power", in uniform order. By
     adding Gumbel noise to the log-probabilities and taking the largest; gains are the
-    scores. Raises ValueError as `top_k` does, for negative scores under "power" and
-    for b <= 0. Kirsch et al. 2023, "Stochastic Batch Acquisition", arXiv:2106.12059.
+    scores. Raises ValueError for scores that are not finite, negative ones under
+    "power", a batch larger than the pool and b <= 0. Kirsch et al. 2023, "Stochastic
+    Batch Acquisition", arXiv:2106.12059.
+
+    >>> draw = torch.Generator().manual_seed(0)
+    >>> stochastic_top_k([0.0, 1.0], 2, generator=draw).indices.tolist()
+    [1, 0]
     """
     scores = as_tensor(scores, "scores", ("M",))
     batch_size = checked_batch_size(batch_size, len(scores))
@@ -55,6 +74,6 @@ def stochastic_top_k(scores, batch_size, kind="power", coldness=1.0, generator=N
     return _selected(scores, order, batch_size)
 
 
-def _selected(scores, order, batch_size):
+def _selected(scores: Tensor, order: Tensor, batch_size: int) -> Selection:
     indices = order[:batch_size]
     return Selection(indices, scores[indices].clone())

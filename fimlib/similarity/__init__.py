@@ -43,17 +43,9 @@ from fimlib.similarity.limits import (
 from fimlib.similarity.log_dets import log_det, log_det_cg, log_det_cmi, log_det_mi
 
 __all__ = [
-    "MutualInformationLimit",
-    "eig_small_prior",
-    "jepig_small_prior",
-    "jepig_small_prior_slope",
-    "log_det",
-    "log_det_cg",
-    "log_det_cmi",
-    "log_det_mi",
-    "log_det_mi_limit",
-    "principal_angles",
-    "similarity_matrix",
-]
+    "MutualInformationLimit", "eig_small_prior", "jepig_small_prior",
+    "jepig_small_prior_slope", "log_det", "log_det_cg", "log_det_cmi", "log_det_mi",
+    "log_det_mi_limit", "principal_angles", "similarity_matrix",
+]  # fmt: skip
 
 guard(globals())

@@ -1,6 +1,5 @@
 """Derivations in cells: what they show is what was decided, and a wrong line raises."""
 
-import numpy as np
 import pytest
 import sympy
 
@@ -13,6 +12,7 @@ from companion.proof import (
     Eye,
     Given,
     Independent,
+    Invertible,
     Let,
     Multiplicative,
     Spectral,
@@ -28,6 +28,8 @@ from companion.proof import (
     le,
     logdet,
     mutants,
+    ones,
+    probabilities,
     scalar,
 )
 from companion.proof.cell import NotDerived, collected
@@ -63,12 +65,12 @@ def test_what_the_lines_need_is_told():
     text = derive("T7", *LINES)._repr_markdown_()
     assert r"*where* $\Sigma_{new}$ $= \left(\Sigma^{-1} +" in text
     assert r"*for* $\Sigma\succ 0$ ($D\times D$), $x$ ($D$), $\sigma^{2}>0$" in text
-    p, ones = Sym("p", 2), Sym("o", 2, make=lambda world: np.ones(2))
-    q = Sym("q", 2, make=lambda world: np.array([0.2, 0.8]))
-    line = Step(
-        ones.T * q * p, "=", p, "", (Given(ones.T * q, Const(sympy.Integer(1))),)
-    )
-    assert "*given* $o^\\top q = 1$" in derive("T7", line)._repr_markdown_()
+    one = ones("o", 2)
+    p, q = Sym("p", 2), probabilities("q", one)
+    line = Step(one.T * q * p, "=", p, "", (Given(one.T * q, Const(sympy.Integer(1))),))
+    shown = derive("T7", line)._repr_markdown_()
+    assert "$q$: positive entries that sum to one" in shown
+    assert "$o^\\top q = 1$" in shown
     free = eq(MI("Y", r"\W"), "", Independent("Y", "Z", (r"\W",)))
     line = chain(MI("Y", (r"\W", "Z")), free)
     assert r"*given* $Y \indep Z \given \W$" in derive("T7", *line)._repr_markdown_()
@@ -76,8 +78,12 @@ def test_what_the_lines_need_is_told():
 
 def test_an_inverse_that_may_not_exist_is_an_assumption():
     p, u = Sym("P", D, D), Sym("U", D, D)
-    shown = derive("T8", Step((p * u).I, "=", u.I * p.I, ""))._repr_markdown_()
-    assert "$P$ invertible" in shown and "$P U$ invertible" in shown
+    swapped = (p * u).I, "=", u.I * p.I, ""
+    with pytest.raises(NotDerived, match="P U is not proved to be invertible"):
+        derive("T8", Step(*swapped))
+    line = Step(*swapped, (Invertible(p), Invertible(u)))
+    shown = derive("T8", line)._repr_markdown_()
+    assert "$P$ invertible" in shown and "$U$ invertible" in shown
     assert "invertible" not in derive("T7", *LINES)._repr_markdown_()
 
 

@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
 from companion import claims
+from companion.evidence import pages
 
 CHAPTERS = Path(__file__).parents[2] / "chapters" / "src"
 PAGE = """# A page
@@ -117,7 +118,7 @@ def test_what_is_not_decided_is_counted_apart():
 def test_an_entry_has_what_was_put_right_and_where():
     lines = bookledger.entry(claims.all_claims()["T24"])
     text = "\n".join(lines)
-    assert "- *Put right*: a bound of the approximation" in text
+    assert "- *Put right*: A bound of the approximation" in text
     assert "{prf:ref}`thm-trace-not-bound`, {eq}`eq-eig-not-bound`" in text
     assert "*Proof*" not in text, "nothing was run"
 
@@ -130,3 +131,47 @@ def test_a_shown_derivation_gets_a_link_below():
         page += cell
     bookledger.link_derivations(page, "page", {"T9"})
     assert [cell.astext().count("in the ledger") for cell in cells] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("claim", claims.all_claims().values(), ids=lambda c: c.id)
+def test_a_claim_is_stated_by_its_theorem(claim):
+    """Its own words, with no label, which would be defined twice."""
+    text = (CHAPTERS / f"{claim.chapter}.md").read_text()
+    assert f"}} {claim.title} ({claim.id})\n:label: " in text
+    assert claim.statement
+    assert not re.search(r":label:|\$\$ *\(", claim.statement)
+    without_labels = re.sub(r"^ *:label: .*\n|(?<=\$\$) *\(.*\)$", "", text, flags=re.M)
+    assert claim.statement in without_labels
+
+
+DISPLAYS = """:::{prf:theorem} A bound (T1)
+:label: thm-a
+Let $x$.
+$$ x $$ (eq-a)
+
+1. Then
+   ```{math}
+   :label: eq-b
+   y
+   ```
+:::
+"""
+
+
+def test_labels_stay_on_the_page(monkeypatch, tmp_path):
+    (tmp_path / "page.md").write_text(DISPLAYS)
+    monkeypatch.setattr(pages, "SOURCES", tmp_path)
+    title, statement = pages.theorem("page", "T1")
+    assert title == "A bound"
+    assert statement == "Let $x$.\n$$ x $$\n\n1. Then\n   ```{math}\n   y\n   ```"
+
+
+def test_a_claim_without_a_theorem_is_named():
+    with pytest.raises(LookupError, match=r"no theorem .* \(T99\); it has .* T5, T6"):
+        pages.theorem("02-bayesian-linear-regression", "T99")
+
+
+def test_without_the_book_an_error_says_where_it_is(monkeypatch, tmp_path):
+    monkeypatch.setattr(pages, "SOURCES", tmp_path / "chapters" / "src")
+    with pytest.raises(LookupError, match="chapters/src; run in a copy of the repo"):
+        _ = claims.all_claims()["T9"].title

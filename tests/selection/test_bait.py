@@ -166,7 +166,7 @@ def test_a_small_prior_precision_costs_few_digits(prior):
 
 
 def test_blocks_stay_accurate_through_many_moves():
-    from fimlib.selection.bait import Blocks, Design
+    from fimlib.selection.trace_design import Blocks, Design
 
     pool, evals, _, post = problem("softmax", seed=7, prior=0.01, count=61)
     design = Design(post, evals, pool.device)
@@ -266,7 +266,7 @@ def test_single_precision_roots_are_summed_in_double(kind):
 def test_a_named_approximation_stands_for_p(approximation):
     pool, evals, train, _ = problem("softmax", seed=3)
     post = GaussianPosterior.from_roots(train, 0.7, approximation=approximation)
-    exact, seen, others = post.seen(pool, evals)
+    exact, seen, others = post.shared(pool, evals)
     found = bait(pool, evals, post, 3)
     wanted = bait(
         FisherRoots.from_dense(seen.dense()),

@@ -1,18 +1,30 @@
 """Greedy log det: the definition, laziness, ties, ranks, all kinds of roots."""
 
+import itertools
 import math
 
+import mpmath
 import numpy as np
 import pytest
 import torch
-from cases import D, dense_roots, fishers, normal, problem, softmax_roots
+from cases import (
+    D,
+    dense_roots,
+    fishers,
+    mp_log_det,
+    mp_precision,
+    normal,
+    problem,
+    softmax_roots,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fimlib import linalg
 from fimlib.fisher import DiagonalRoots, FisherRoots, network_roots, roots_from_loader
 from fimlib.information import batch_eig, eig
 from fimlib.posterior import AccuracyWarning, GaussianPosterior
-from fimlib.selection import covariances, greedy_log_det
+from fimlib.selection import covariances, greedy_log_det, mutual
 from selection.brute_force import (
     best_value,
     eig_value,
@@ -66,7 +78,7 @@ def test_the_definition_under_an_approximate_posterior(approximation):
     options = {"size": 23} if approximation == "sketch" else {}
     pool, train = softmax_roots(13), softmax_roots(5, seed=7)
     post = GaussianPosterior.from_roots(train, 0.7, approximation, **options)
-    exact, seen = post.seen(pool)
+    exact, seen = post.shared(pool)
     value = eig_value(fishers(seen), exact.precision)
     found = greedy_log_det(pool, post, 7)
     indices, gains = greedy(value, 13, 7)
@@ -82,11 +94,11 @@ def test_bernoulli_features_and_diagonal_roots():
 
 
 def test_a_large_pool_of_last_layer_roots_by_blocks(monkeypatch):
-    from fimlib.posterior import dense
+    from fimlib.posterior import frame
 
     pool, train = softmax_roots(29), softmax_roots(31, seed=7)
     wanted = greedy_log_det(pool, GaussianPosterior.from_roots(train, 0.5), 11)
-    monkeypatch.setattr(dense, "EXACT_WORK", 0)
+    monkeypatch.setattr(frame, "EXACT_WORK", 0)
     post = GaussianPosterior.from_roots(train, 0.5)
     inner, reduced = post.reduced(), pool.reduced()
     assert covariances.pool_of(reduced, inner).frame.by_blocks(reduced)
@@ -107,6 +119,14 @@ def test_past_the_rank_of_a_large_pool_of_last_layer_roots(monkeypatch):
     found = greedy_log_det(pool, GaussianPosterior.from_roots(train, prior), 29)
     assert torch.equal(found.indices, wanted.indices)
     np.testing.assert_allclose(found.gains, wanted.gains, rtol=1e-8)
+    rows = torch.cat([train.dense(), pool.dense()[found.indices]])
+    with mpmath.workdps(50):
+        values = [
+            mp_log_det(mp_precision(FisherRoots(rows[: k + 2]), 1e-9)) / 2
+            for k in range(30)
+        ]
+        exact = [float(b - a) for a, b in itertools.pairwise(values)]
+    np.testing.assert_allclose(wanted.gains, exact, rtol=1e-8)
 
 
 def network(outputs=3):
@@ -119,7 +139,7 @@ def network(outputs=3):
 @pytest.mark.parametrize("train", [0, 3])
 @pytest.mark.parametrize("limit", [0, 2**20])
 def test_networks_by_rows_and_by_inner_products_alone(monkeypatch, train, limit):
-    monkeypatch.setattr(covariances, "_SMALL", limit)
+    monkeypatch.setattr("fimlib.posterior.frame.REMADE", limit)
     model = network()
     roots = network_roots(model, normal(13, 5))
     known = network_roots(model, normal(5, 5, seed=1))[:train]
@@ -135,8 +155,8 @@ def test_networks_by_rows_and_by_inner_products_alone(monkeypatch, train, limit)
 @pytest.mark.parametrize("scope", ["last_layer", "network"])
 @pytest.mark.parametrize("most", [0, 2**25])
 def test_loaders_held_or_not(monkeypatch, scope, most):
-    monkeypatch.setattr(covariances, "HELD_NUMBERS", most)
-    monkeypatch.setattr(covariances, "_SMALL", most)
+    monkeypatch.setattr("fimlib.fisher.streamed.HELD_NUMBERS", most)
+    monkeypatch.setattr("fimlib.posterior.frame.REMADE", most)
     inputs = normal(13, 5)
     data = torch.utils.data.TensorDataset(inputs.float())
     loader = torch.utils.data.DataLoader(data, batch_size=4)
@@ -162,7 +182,7 @@ def test_float32_roots_lose_no_digits_of_what_they_hold(kind):
     found = greedy_log_det(single, isotropic(single.num_parameters, 1e-3), 11)
     # The rows of factored roots are products: rounded, if they are made in float32.
     held = single.reduced()
-    held = held if kind == "dense" else covariances._in_double(held)
+    held = held if kind == "dense" else held.double()
     rows = FisherRoots(held.dense().double())
     wanted = greedy_log_det(rows, isotropic(rows.num_parameters, 1e-3), 11)
     assert torch.equal(found.indices, wanted.indices)
@@ -171,7 +191,7 @@ def test_float32_roots_lose_no_digits_of_what_they_hold(kind):
 
 def test_all_in_batches_of_many(monkeypatch):
     monkeypatch.setattr(covariances, "BATCH", 5)
-    monkeypatch.setattr(covariances, "_SMALL", 7)
+    monkeypatch.setattr("fimlib.fisher.roots._CHUNK_NUMBERS", 7)
     for pool in (dense_roots(23, 1), softmax_roots(23)):
         check(pool, isotropic(pool.num_parameters, 0.3), 23)
 
@@ -312,7 +332,7 @@ def test_inner_products_know_what_training_examples_leave_of_their_copies(monkey
     pool = known.joined([known, network_roots(network(2), normal(4, 5)), known])
     post = GaussianPosterior.from_roots(FisherRoots(known.dense()), 1e-6)
     wanted = greedy_log_det(FisherRoots(pool.dense()), post, 10)
-    monkeypatch.setattr(covariances, "_SMALL", 0)
+    monkeypatch.setattr("fimlib.posterior.frame.REMADE", 0)
     found = greedy_log_det(pool, GaussianPosterior.from_roots(known, 1e-6), 10)
     assert torch.equal(found.indices, wanted.indices)
     np.testing.assert_allclose(found.gains, wanted.gains, rtol=1e-12)
@@ -356,21 +376,27 @@ def test_blocks_larger_than_a_leaf():
     eye = torch.eye(37, dtype=torch.float64)
     for scale in (1.0, 1e-7, 1e-200):
         wanted = torch.linalg.eigvalsh(grams).mul(scale).log1p().sum(-1) / 2
-        found = covariances.information(grams * scale)
+        found = linalg.log_det_identity_plus_rest(grams * scale) / 2
         np.testing.assert_allclose(found, wanted, rtol=1e-12)
     # A negative pivot is rounding, or counts: det(I - A) of A < I.
     least = float(torch.linalg.eigvalsh(grams).max())
-    found = covariances.information(-grams / (2 * least), signed=True)
+    found = linalg.log_det_identity_plus(-grams / (2 * least), signed=True) / 2
     wanted = torch.logdet(eye - grams / (2 * least)) / 2
     np.testing.assert_allclose(found, wanted, rtol=1e-12)
-    assert covariances.information(-2 * grams, signed=True).isnan().all()
-    assert covariances.information(-grams * 1e-9).tolist() == [0.0, 0.0, 0.0]
+    assert linalg.log_det_identity_plus(-2 * grams, signed=True).isnan().all()
+    rest = linalg.log_det_identity_plus_rest
+    assert rest(-grams * 1e-9).tolist() == [0.0, 0.0, 0.0]
+    # One of a batch that is not definite spoils no other.
+    mixed = torch.cat([grams[:1], -2 * grams[1:2], grams[2:]])
+    found = linalg.log_det_identity_plus(mixed, signed=True)
+    np.testing.assert_allclose(found[::2], rest(grams)[::2], rtol=1e-14)
+    assert found[1].isnan() and rest(mixed)[1] == 0
     left, gap = grams, normal(3, 37, 5, seed=8)
     gap = gap @ gap.mT
-    found = covariances.shared_information(left, gap)
+    found = mutual._shared(left, gap)
     wanted = (torch.logdet(eye + left + gap) - torch.logdet(eye + left)) / 2
     np.testing.assert_allclose(found, wanted, rtol=1e-12)
-    assert covariances.shared_information(-left, gap).isnan().all()
+    assert mutual._shared(-left, gap).isnan().all()
 
 
 def test_bad_input_is_refused():

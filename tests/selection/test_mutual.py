@@ -193,7 +193,7 @@ def test_networks_by_inner_products_alone(monkeypatch, train, eta):
     labelled = network_roots(model, normal(3, 5, seed=1))[:train]
     found = {}
     for limit in (0, 2**30):
-        monkeypatch.setattr(covariances, "_SMALL", limit)
+        monkeypatch.setattr("fimlib.posterior.frame.REMADE", limit)
         post = GaussianPosterior.from_roots(labelled, 0.3)
         assert limit or isinstance(
             covariances.pool_of(pool, post, evals), covariances.ProductPool
@@ -213,11 +213,11 @@ def test_networks_by_inner_products_alone(monkeypatch, train, eta):
 
 
 def test_last_layers_by_blocks(monkeypatch):
-    from fimlib.posterior import dense
+    from fimlib.posterior import frame
 
     pool, evals, train = (softmax_roots(n, seed=n) for n in (29, 37, 31))
     wanted = log_det_mi(pool, evals, GaussianPosterior.from_roots(train, 0.5), 11)
-    monkeypatch.setattr(dense, "EXACT_WORK", 0)
+    monkeypatch.setattr(frame, "EXACT_WORK", 0)
     found = log_det_mi(pool, evals, GaussianPosterior.from_roots(train, 0.5), 11)
     assert torch.equal(found.indices, wanted.indices)
     np.testing.assert_allclose(found.gains, wanted.gains, rtol=1e-9)

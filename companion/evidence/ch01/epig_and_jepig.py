@@ -13,19 +13,15 @@ from companion.evidence.ch01.predictive_quantities import (
     total,
 )
 from companion.evidence.draws import TIGHT, gap, problem, worst
-from companion.evidence.ledger import CORRECTED, claim
+from companion.evidence.ledger import CORRECTED, claim, evidence
 from companion.evidence.notation import W, Y, same
-from companion.proof import MI, Check, Const, Derivation, Independent, Let, Mutant
+from companion.proof import MI, Check, Const, Independent, Let, Mutant
 from fimlib.blr import BayesianLinearRegression
 
 
-@claim(
-    "T4",
-    CORRECTED,
-    "thm-information-difference eq-information-difference",
-    correction="the question has to read: difference between EPIG and JEPIG?",
-)
+@claim("T4", CORRECTED, "thm-information-difference eq-information-difference")
 def t4():
+    """The question has to read: difference between EPIG and JEPIG?."""
     share = Const(sympy.Rational(1, 3))
     epig = Let(r"\simpleE{e}\MIof{\Yeval_e;\Y}", share * total(MI(e, Y) for e in EVALS))
     jepig = Let(r"\MIof{\Yevalset;\Y}", MI(EVALS, Y))
@@ -55,23 +51,19 @@ def t4():
         "both differences equal their conditional informations, by Bayes' rule",
         "BLR, one evaluation input: EPIG equals JEPIG, EIG is ½ log det larger",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(pieces, differences, conditional_tables, TIGHT),
-            Check(single, linear_scores, one_input, TIGHT),
-        ],
-        [
-            Mutant("the talk's question", 1, MI(W, Y, given=EVALS)),
-            Mutant("not conditioned", 2, MI(W, Y)),
-            Mutant("the talk's question", pieces, lambda *a: differences(*a)[::-1]),
-            Mutant(
-                "EIG for EPIG",
-                pieces,
-                lambda p, e: differences(p, e) - [[1], [0]] * differences(p, e)[1:],
-            ),
-            Mutant("EIG for JEPIG", single, lambda *a: linear_scores(*a)[[0, 2, 2]]),
-        ],
+        Check(pieces, differences, conditional_tables, TIGHT),
+        Check(single, linear_scores, one_input, TIGHT),
+        Mutant("the talk's question", 1, MI(W, Y, given=EVALS)),
+        Mutant("not conditioned", 2, MI(W, Y)),
+        Mutant("the talk's question", pieces, lambda *a: differences(*a)[::-1]),
+        Mutant(
+            "EIG for EPIG",
+            pieces,
+            lambda p, e: differences(p, e) - [[1], [0]] * differences(p, e)[1:],
+        ),
+        Mutant("EIG for JEPIG", single, lambda *a: linear_scores(*a)[[0, 2, 2]]),
     )
 
 

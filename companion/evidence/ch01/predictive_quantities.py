@@ -5,43 +5,20 @@ of the candidate's label, even where an input occurs twice. An evaluation set is
 sequence of inputs, so that sets with repetitions are included.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from companion.evidence.ch01.information_quantities import NOISE, NonNegative
+from companion.evidence.ch01.information_quantities import NOISE
 from companion.evidence.ch01.label_tables import information, label_tables, outcomes
 from companion.evidence.draws import TIGHT, gap, problem, worst
-from companion.evidence.ledger import HOLDS, claim
-from companion.evidence.notation import ONE, W, Y, at_least, at_most
+from companion.evidence.ledger import HOLDS, claim, evidence
+from companion.evidence.notation import LABEL, W, at_least, at_most
 from companion.proof import *
-from companion.proof.algebra import Algebra
-from companion.proof.scalars import is_zero, substitute
 from fimlib import predictive
 from fimlib.blr import BayesianLinearRegression
 
 EVALS = tuple(rf"\Yeval_{e}" for e in (1, 2, 3))
 REST = r"\Yeval_{2..\evalsize}"
-FRESH = Independent(Y, EVALS, W)
-
-
-@dataclass(frozen=True, eq=False)
-class Weighted:
-    """larger - smaller is a sum of positive multiples of mutual informations.
-
-    As `Informations`, with formulas of positive symbols for the multiples.
-    """
-
-    terms: tuple  # of (positive formula, MI formula)
-
-    def prove(self, smaller, larger, rules=()):
-        algebra = Algebra()
-        gap = algebra.scalar(larger) - algebra.scalar(smaller)
-        weights = [algebra.scalar(weight) for weight, _ in self.terms]
-        for weight, (_, term) in zip(weights, self.terms, strict=True):
-            gap -= weight * algebra.scalar(term)
-        gap = substitute(gap, [rule.apply(algebra) for rule in rules])
-        return all(w.is_positive for w in weights) and is_zero(gap)
+FRESH = Independent(LABEL, EVALS, W)
 
 
 def others(e):
@@ -63,16 +40,18 @@ def t3():
     weights = [scalar(f"a_{e}") for e in (1, 2, 3)]
     shares = [a / total(weights) for a in weights]
     pairs = list(zip(shares, EVALS, strict=True))
-    epig = Let(r"\sum_ew_e\MIof{\Yeval_e;\Y}", total(w * MI(e, Y) for w, e in pairs))
-    jepig = Let(r"\MIof{\Yevalset;\Y}", MI(EVALS, Y))
+    epig = Let(
+        r"\sum_ew_e\MIof{\Yeval_e;\Y}", total(w * MI(e, LABEL) for w, e in pairs)
+    )
+    jepig = Let(r"\MIof{\Yevalset;\Y}", MI(EVALS, LABEL))
     one = EVALS[0]
     steps = [
         at_least(
-            MI((one, REST), Y),
-            MI(one, Y),
+            MI((one, REST), LABEL),
+            MI(one, LABEL),
             r"chain rule: more labels add $\MIof{"
             rf"{REST};\Y\given{one}}}\ge0$, whatever their number",
-            Weighted(((ONE, MI(REST, Y, given=one)),)),
+            Informations(((1, MI(REST, LABEL, given=one)),)),
         ),
         *chain(
             epig,
@@ -80,28 +59,30 @@ def t3():
                 jepig,
                 r"line 1 for every $e$; a mean of numbers is at most their bound "
                 r"(written out for three labels, $w_e>0$, $\sum_ew_e=1$)",
-                Weighted(tuple((w, MI(others(e), Y, given=e)) for w, e in pairs)),
+                Informations(
+                    tuple((w, MI(others(e), LABEL, given=e)) for w, e in pairs)
+                ),
             ),
             le(
-                MI(W, Y),
+                MI(W, LABEL),
                 r"data processing: given $\W$ the labels are independent, and the gap "
                 r"is $\MIof{\W;\Y\given\Yevalset}\ge0$",
                 FRESH,
-                Weighted(((ONE, MI(W, Y, given=EVALS)),)),
+                Informations(((1, MI(W, LABEL, given=EVALS)),)),
             ),
         ),
         random_sets(),
         *chain(
-            MI(Y, Y),
+            MI(LABEL, LABEL),
             eq(
-                H(Y),
+                H(LABEL),
                 r"an evaluation label that *is* $\Y$, not a fresh draw, is not "
                 r"independent of it given $\W$",
             ),
             ge(
-                MI(W, Y),
+                MI(W, LABEL),
                 r"JEPIG would be $\Hof{\Y}$, more than EIG by the noise",
-                NonNegative(NOISE),
+                Informations(((1, NOISE),)),
             ),
         ),
     ]
@@ -113,41 +94,37 @@ def t3():
         "BLR: EPIG of an input outside JEPIG's set, ½ log 4/3 = .14384 against 0",
         "BLR, D = 5: JEPIG rises to EIG, E = 5, 50, 500, 2000, as its bound says",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(single, predictive.epig, mean_of_pairs, TIGHT),
-            Check(joint, joint_information, joint_label, TIGHT),
-            Check(order, table_scores, table_violations, 0),
-            Check(linear, linear_scores, linear_violations, 0),
-            Check(outside, linear_scores, outside_the_set, TIGHT),
-            Check(trend, linear_scores, approach_to_eig, 0),
-        ],
-        [
-            Mutant("the parameters for an evaluation label", 1, MI(W, Y)),
-            Mutant("one evaluation label for all", 2, MI(one, Y)),
-            Mutant("half the EIG", 3, HALF * MI(W, Y)),
-            Mutant("one set for the mean over sets", 4, MI(REPEATED, Y)),
-            Mutant("entropy of the parameters", 5, H(W)),
-            Mutant("sum for mean", single, lambda p, e: len(e) * predictive.epig(p, e)),
-            Mutant("mean label for mean of informations", single, mean_label),
-            Mutant("JEPIG for EPIG", single, joint_information),
-            Mutant("EIG for EPIG", single, lambda p, e: predictive.bald(p)),
-            Mutant("EPIG for JEPIG", joint, predictive.epig),
-            Mutant("EIG for JEPIG", joint, lambda p, e: predictive.bald(p)),
-            Mutant("sum of EPIGs for JEPIG", joint, sum_of_pairs),
-            Mutant("order reversed", order, lambda *a: table_scores(*a)[::-1]),
-            Mutant("sum for mean", order, summed(table_scores)),
-            Mutant("order reversed", linear, lambda *a: linear_scores(*a)[::-1]),
-            Mutant("sum for mean", linear, summed(linear_scores)),
-            Mutant(
-                "both on JEPIG's set",
-                outside,
-                lambda blr, x, e, e_joint=None: linear_scores(blr, x, e_joint),
-            ),
-            Mutant("EPIG for JEPIG", trend, lambda *a: linear_scores(*a)[[0, 0, 2]]),
-            Mutant("half the JEPIG", trend, lambda *a: halved(linear_scores(*a))),
-        ],
+        Check(single, predictive.epig, mean_of_pairs, TIGHT),
+        Check(joint, joint_information, joint_label, TIGHT),
+        Check(order, table_scores, table_violations, 0),
+        Check(linear, linear_scores, linear_violations, 0),
+        Check(outside, linear_scores, outside_the_set, TIGHT),
+        Check(trend, linear_scores, approach_to_eig, 0),
+        Mutant("the parameters for an evaluation label", 1, MI(W, LABEL)),
+        Mutant("one evaluation label for all", 2, MI(one, LABEL)),
+        Mutant("half the EIG", 3, HALF * MI(W, LABEL)),
+        Mutant("one set for the mean over sets", 4, MI(REPEATED, LABEL)),
+        Mutant("entropy of the parameters", 5, H(W)),
+        Mutant("sum for mean", single, lambda p, e: len(e) * predictive.epig(p, e)),
+        Mutant("mean label for mean of informations", single, mean_label),
+        Mutant("JEPIG for EPIG", single, joint_information),
+        Mutant("EIG for EPIG", single, lambda p, e: predictive.bald(p)),
+        Mutant("EPIG for JEPIG", joint, predictive.epig),
+        Mutant("EIG for JEPIG", joint, lambda p, e: predictive.bald(p)),
+        Mutant("sum of EPIGs for JEPIG", joint, sum_of_pairs),
+        Mutant("order reversed", order, lambda *a: table_scores(*a)[::-1]),
+        Mutant("sum for mean", order, summed(table_scores)),
+        Mutant("order reversed", linear, lambda *a: linear_scores(*a)[::-1]),
+        Mutant("sum for mean", linear, summed(linear_scores)),
+        Mutant(
+            "both on JEPIG's set",
+            outside,
+            lambda blr, x, e, e_joint=None: linear_scores(blr, x, e_joint),
+        ),
+        Mutant("EPIG for JEPIG", trend, lambda *a: linear_scores(*a)[[0, 0, 2]]),
+        Mutant("half the JEPIG", trend, lambda *a: halved(linear_scores(*a))),
     )
 
 
@@ -163,22 +140,25 @@ def random_sets():
     again = r"\Yeval'_2"
     twice = REPEATED
     mean = (
-        w * w * MI(twice, Y)
-        + 2 * w * v * MI((first, second), Y)
-        + v * v * MI((second, again), Y)
+        w * w * MI(twice, LABEL)
+        + 2 * w * v * MI((first, second), LABEL)
+        + v * v * MI((second, again), LABEL)
     )
     more = (
-        (w * w, MI(twice[1], Y, given=first)),
-        (w * v, MI(second, Y, given=first)),
-        (w * v, MI(first, Y, given=second)),
-        (v * v, MI(again, Y, given=second)),
+        (w * w, MI(twice[1], LABEL, given=first)),
+        (w * v, MI(second, LABEL, given=first)),
+        (w * v, MI(first, LABEL, given=second)),
+        (v * v, MI(again, LABEL, given=second)),
     )
     return at_most(
-        Let(r"\simpleE{e}\MIof{\Yeval_e;\Y}", w * MI(first, Y) + v * MI(second, Y)),
+        Let(
+            r"\simpleE{e}\MIof{\Yeval_e;\Y}",
+            w * MI(first, LABEL) + v * MI(second, LABEL),
+        ),
         Let(r"\simpleE{\text{sets}}\MIof{\Yevalset;\Y}", mean),
         "sets drawn from the distribution of EPIG: line 2 for each set, and each "
         "member of a set has that distribution (here two labels, two possible inputs)",
-        Weighted(more),
+        Informations(more),
     )
 
 

@@ -4,9 +4,9 @@ import numpy as np
 from scipy import stats
 
 from companion.evidence.ch02.blr import model_eig
-from companion.evidence.draws import SIZES, TIGHT, gap, log_det, problem, z_score
-from companion.evidence.ledger import CORRECTED, claim
-from companion.proof import MONTE_CARLO, Check, Derivation, Mutant
+from companion.evidence.draws import *
+from companion.evidence.ledger import CORRECTED, claim, evidence
+from companion.proof import MONTE_CARLO, Check, Mutant
 from fimlib.blr import BayesianLinearRegression
 
 
@@ -14,40 +14,32 @@ from fimlib.blr import BayesianLinearRegression
     "T9",
     CORRECTED,
     "thm-blr-eig eq-blr-eig eq-blr-batch eq-blr-next eq-errata-predictive",
-    correction=(
-        "the two variances are the predictive variance of the label and the noise "
-        "variance, not the prior and posterior variance"
-    ),
 )
 def t9():
+    """The two variances are the predictive variance of the label and the noise
+    variance, not the prior and posterior variance.
+    """
     single, several, sampled, told = (
         "BayesianLinearRegression.eig equals ½ log of the variance ratio",
         "batch_eig equals the log-determinant in the label space",
         r"mean of $\log p(\y\given\x,\w)-\log p(\y\given\x)$ over samples",
         "information_gain equals eig for any label",
     )
-    return Derivation(
-        checks=[
-            Check(single, model_eig, ratio_of_variances, TIGHT),
-            Check(several, model_batch_eig, label_space, TIGHT),
-            Check(sampled, model_eig, sampled_information, 4, MONTE_CARLO),
-            Check(told, model_gain, any_label, TIGHT),
-        ],
-        mutants=[
-            Mutant("dropped ½", single, lambda *a: 2 * model_eig(*a)),
-            Mutant("dropped ½", several, lambda *a: 2 * model_batch_eig(*a)),
-            Mutant(
-                "sum of the singles for the batch",
-                several,
-                lambda *a: model_eig(*a).sum(),
-            ),
-            Mutant("dropped ½", sampled, lambda *a: 2 * model_eig(*a)),
-            Mutant(
-                "gain that grows with the label",
-                told,
-                lambda m, c, s, x, y: model_gain(m, c, s, x, y) * abs(y[0]),
-            ),
-        ],
+    return evidence(
+        (),
+        Check(single, model_eig, ratio_of_variances, TIGHT),
+        Check(several, model_batch_eig, label_space, TIGHT),
+        Check(sampled, model_eig, sampled_information, 4, MONTE_CARLO),
+        Check(told, model_gain, any_label, TIGHT),
+        Mutant("dropped ½", single, doubled(model_eig)),
+        Mutant("dropped ½", several, doubled(model_batch_eig)),
+        Mutant("sum of the singles for the batch", several, after(model_eig, sum)),
+        Mutant("dropped ½", sampled, doubled(model_eig)),
+        Mutant(
+            "gain that grows with the label",
+            told,
+            lambda m, c, s, x, y: model_gain(m, c, s, x, y) * abs(y[0]),
+        ),
     )
 
 
@@ -60,23 +52,21 @@ def model_gain(mean, covariance, noise_variance, x, y):
     return blr.information_gain(x, y)
 
 
+@worst
 def ratio_of_variances(function, rng):
-    worst = 0.0
     for size in SIZES:
         mu, cov, s2, x, _ = problem(rng, size, count=7)
         predictive = s2 + np.einsum("nd,de,ne->n", x, cov, x)
         truth = np.log(np.sqrt(predictive)) - np.log(np.sqrt(s2))
-        worst = max(worst, gap(function(mu, cov, s2, x), truth))
-    return worst
+        yield gap(function(mu, cov, s2, x), truth)
 
 
+@worst
 def label_space(function, rng):
-    worst = 0.0
     for size, count in ((2, 3), (5, 3), (3, 11)):
         mu, cov, s2, x, _ = problem(rng, size, count)
         truth = 0.5 * (log_det(x @ cov @ x.T + s2 * np.eye(count)) - count * np.log(s2))
-        worst = max(worst, gap(function(mu, cov, s2, x), truth))
-    return worst
+        yield gap(function(mu, cov, s2, x), truth)
 
 
 def sampled_information(function, rng):

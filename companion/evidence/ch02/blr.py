@@ -6,9 +6,9 @@ y = x'theta + noise, theta ~ N(mu, Sigma), noise ~ N(0, sigma^2) with sigma^2 kn
 import numpy as np
 from scipy import stats
 
-from companion.evidence.draws import SIZES, TIGHT, gap, log_det, problem, z_score
-from companion.evidence.ledger import HOLDS, claim
-from companion.proof import MONTE_CARLO, Check, Derivation, Mutant
+from companion.evidence.draws import *
+from companion.evidence.ledger import HOLDS, claim, evidence
+from companion.proof import MONTE_CARLO, Check, Mutant
 from fimlib.blr import BayesianLinearRegression
 
 # --- T5 --------------------------------------------------------------------------
@@ -22,26 +22,22 @@ def t5():
         surprises = -density.logpdf(density.rvs(40_000, random_state=rng))
         return z_score(surprises, float(function(mu, cov, s2)))
 
+    @worst
     def closed(function, rng):
-        worst = 0.0
         for size in SIZES:
             mu, cov, s2, _, _ = problem(rng, size)
             truth = stats.multivariate_normal(mu, cov).entropy()
-            worst = max(worst, gap(function(mu, cov, s2), truth))
-        return worst
+            yield gap(function(mu, cov, s2), truth)
 
     name = "BayesianLinearRegression.entropy equals SciPy's Gaussian entropy"
     sampled_name = "mean surprise of samples"
-    return Derivation(
-        checks=[
-            Check(name, model_entropy, closed, TIGHT),
-            Check(sampled_name, model_entropy, sampled, 4, MONTE_CARLO),
-        ],
-        mutants=[
-            Mutant(r"dropped $2\pi e$", name, lambda m, c, s: 0.5 * log_det(c)),
-            Mutant("dropped ½", name, lambda *a: 2 * model_entropy(*a)),
-            Mutant("dropped ½", sampled_name, lambda *a: 2 * model_entropy(*a)),
-        ],
+    return evidence(
+        (),
+        Check(name, model_entropy, closed, TIGHT),
+        Check(sampled_name, model_entropy, sampled, 4, MONTE_CARLO),
+        Mutant(r"dropped $2\pi e$", name, lambda m, c, s: 0.5 * log_det(c)),
+        Mutant("dropped ½", name, doubled(model_entropy)),
+        Mutant("dropped ½", sampled_name, doubled(model_entropy)),
     )
 
 
@@ -54,20 +50,16 @@ def model_entropy(mean, covariance, noise_variance):
 
 @claim("T6", HOLDS, "thm-blr-update eq-blr-update def-blr")
 def t6():
+    @worst
     def joint(function, rng):
-        worst = 0.0
         for size in SIZES:
             mu, cov, s2, x, y = problem(rng, size, count=3)
             posterior = function(mu, cov, s2, x, y)
             cross = cov @ x.T
             total = x @ cross + s2 * np.eye(3)
             gain = cross @ np.linalg.inv(total)
-            worst = max(
-                worst,
-                gap(posterior.mean, mu + gain @ (y - x @ mu)),
-                gap(posterior.covariance, cov - gain @ cross.T),
-            )
-        return worst
+            yield gap(posterior.mean, mu + gain @ (y - x @ mu))
+            yield gap(posterior.covariance, cov - gain @ cross.T)
 
     def two_labels(function, rng):
         mu, cov, s2, x, y = problem(rng, 5)
@@ -86,13 +78,13 @@ def t6():
         return update(m, c, s * (1 + y[0] ** 2), x, y)
 
     same = "two labels, one covariance"
-    return Derivation(
-        checks=[Check(name, update, joint, TIGHT), Check(same, update, two_labels, 0)],
-        mutants=[
-            Mutant("noise variance left out", name, no_noise),
-            Mutant("noise variance halved", name, doubled),
-            Mutant("covariance that depends on the label", same, label_scaled),
-        ],
+    return evidence(
+        (),
+        Check(name, update, joint, TIGHT),
+        Check(same, update, two_labels, 0),
+        Mutant("noise variance left out", name, no_noise),
+        Mutant("noise variance halved", name, doubled),
+        Mutant("covariance that depends on the label", same, label_scaled),
     )
 
 
@@ -105,31 +97,25 @@ def update(mean, covariance, noise_variance, x, y):
 
 @claim("T7", HOLDS, "thm-blr-determinant eq-blr-determinant")
 def t7():
+    @worst
     def entropies(function, rng):
-        worst = 0.0
         for size in SIZES:
             mu, cov, s2, x, _ = problem(rng, size, count=4)
             after = [np.linalg.inv(cov) + np.outer(a, a) / s2 for a in x]
             truth = [0.5 * (log_det(cov) + log_det(p)) for p in after]
-            worst = max(worst, gap(function(mu, cov, s2, x), truth))
-        return worst
+            yield gap(function(mu, cov, s2, x), truth)
 
     name = "BayesianLinearRegression.eig equals the drop of the log-determinants"
 
     def after_update(m, c, s, x):
         return [float(update(m, c, s, a[None], [0.0]).eig(a[None])[0]) for a in x]
 
-    return Derivation(
-        checks=[Check(name, model_eig, entropies, TIGHT)],
-        mutants=[
-            Mutant("dropped ½", name, lambda *a: 2 * model_eig(*a)),
-            Mutant(r"$\Sigma_{\text{new}}$ for $\Sigma$", name, after_update),
-            Mutant(
-                r"$\sigma$ for $\sigma^2$",
-                name,
-                lambda m, c, s, x: model_eig(m, c, s**0.5, x),
-            ),
-        ],
+    return evidence(
+        (),
+        Check(name, model_eig, entropies, TIGHT),
+        Mutant("dropped ½", name, doubled(model_eig)),
+        Mutant(r"$\Sigma_{\text{new}}$ for $\Sigma$", name, after_update),
+        Mutant(r"$\sigma$ for $\sigma^2$", name, changed(model_eig, 2, np.sqrt)),
     )
 
 

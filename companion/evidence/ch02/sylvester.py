@@ -2,23 +2,23 @@
 
 import numpy as np
 
-from companion.evidence.draws import TIGHT, gap, log_det, pd_matrix
-from companion.evidence.ledger import HOLDS, claim
-from companion.proof import Check, Derivation, Mutant
+from companion.evidence.draws import TIGHT, changed, gap, log_det, pd_matrix, worst
+from companion.evidence.ledger import HOLDS, claim, evidence
+from companion.proof import Check, Mutant
 from fimlib import linalg
 
 
 @claim("T8", HOLDS, "thm-sylvester eq-blr-sylvester eq-blr-lemma eq-blr-woodbury")
 def t8():
+    @worst
     def both_sides(function, rng):
-        worst = 0.0
         for m, n in ((1, 4), (2, 3), (5, 2), (7, 3)):
             a, b = rng.standard_normal((m, n)), rng.standard_normal((n, m))
             left, right = (float(side) for side in function(a, b))
             eigenvalues = np.linalg.eigvals(b @ a)
             truth = np.prod(1 + eigenvalues).real
-            worst = max(worst, gap(left, truth), gap(right, truth))
-        return worst
+            yield gap(left, truth)
+            yield gap(right, truth)
 
     def lemma(function, rng):
         p = pd_matrix(rng, 7)
@@ -39,19 +39,14 @@ def t8():
     def without_inverse(ld, solved, v):
         return linalg.matrix_determinant_lemma(ld, v, v)
 
-    return Derivation(
-        checks=[
-            Check(sides, linalg.sylvester, both_sides, TIGHT),
-            Check(det_lemma, linalg.matrix_determinant_lemma, lemma, TIGHT),
-            Check(woodbury, linalg.woodbury, inverse, TIGHT),
-        ],
-        mutants=[
-            Mutant("minus for plus", sides, flipped),
-            Mutant(r"$P$ left out", det_lemma, without_inverse),
-            Mutant(
-                "sign of the update",
-                woodbury,
-                lambda i, u, v: linalg.woodbury(i, -u, v),
-            ),
-        ],
+    return evidence(
+        (),
+        Check(sides, linalg.sylvester, both_sides, TIGHT),
+        Check(det_lemma, linalg.matrix_determinant_lemma, lemma, TIGHT),
+        Check(woodbury, linalg.woodbury, inverse, TIGHT),
+        Mutant("minus for plus", sides, flipped),
+        Mutant(r"$P$ left out", det_lemma, without_inverse),
+        Mutant(
+            "sign of the update", woodbury, changed(linalg.woodbury, 1, np.negative)
+        ),
     )

@@ -5,14 +5,8 @@ import torch
 from scipy.special import expit
 
 from companion.evidence.ch03.bayes_rule import precision, surprise
-from companion.evidence.ch03.logistic import (
-    logistic,
-    mode_of,
-    outputs_of,
-    posterior_at,
-    tanh_network,
-)
-from companion.evidence.draws import TIGHT, gap, with_weights, worst
+from companion.evidence.ch03.logistic import *
+from companion.evidence.draws import TIGHT, changed, gap, with_weights, worst
 from companion.evidence.generic import (
     INDEX,
     TERMS,
@@ -23,22 +17,17 @@ from companion.evidence.generic import (
     entry,
     slope,
 )
-from companion.evidence.ledger import CONDITIONS, claim
+from companion.evidence.ledger import CONDITIONS, claim, evidence
 from companion.evidence.notation import same
-from companion.proof import Check, Derivation, Mutant
+from companion.proof import Check, Invertible, Mutant
 from fimlib import fisher
 
 
-@claim(
-    "T12",
-    CONDITIONS,
-    "thm-hessian-additive eq-laplace-additive",
-    correction=(
-        "independent given the parameters, not independent; fails for batch-norm in "
-        "train mode and for noise that labels share"
-    ),
-)
+@claim("T12", CONDITIONS, "thm-hessian-additive eq-laplace-additive")
 def t12():
+    """Independent given the parameters, not independent; fails for batch-norm in train
+    mode and for noise that labels share.
+    """
     one = density("p", INDEX, S, T)
     terms = sympy.Sum(-entry(sympy.log(one)), TERMS)
     slopes = sympy.Sum(-slope(sympy.log(one)), TERMS)
@@ -74,32 +63,28 @@ def t12():
         "observed_information and network_roots refuse batch-norm in train mode",
         "batch-norm in eval mode: observed_information sums to the joint's Hessian",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(network, fisher.observed_information, whole_hessian, TIGHT),
-            Check(update, updated, all_at_once, TIGHT),
-            Check(alone, refusals, in_train_mode, 0),
-            Check(batch, one_by_one, all_in_one_mode, TIGHT),
-        ],
-        [
-            Mutant("terms of the old point", 5, steps[3].rhs),
-            Mutant("noise taken as independent", 6, sympy.Integer(2)),
-            Mutant(
-                "mean for sum",
-                network,
-                lambda *a: fisher.observed_information(*a) / len(a[1]),
-            ),
-            Mutant(
-                "another point for every term",
-                network,
-                lambda net, x, y: fisher.observed_information(shifted(net), x, y),
-            ),
-            Mutant("only the new labels", update, only_new),
-            Mutant("refitted before the update", update, refitted),
-            Mutant("a quiet change to eval mode", alone, quietly_eval),
-            Mutant("batch-norm in train mode", batch, two_halves),
-        ],
+        Check(network, fisher.observed_information, whole_hessian, TIGHT),
+        Check(update, updated, all_at_once, TIGHT),
+        Check(alone, refusals, in_train_mode, 0),
+        Check(batch, one_by_one, all_in_one_mode, TIGHT),
+        Mutant("terms of the old point", 5, steps[3].rhs),
+        Mutant("noise taken as independent", 6, sympy.Integer(2)),
+        Mutant(
+            "mean for sum",
+            network,
+            lambda *a: fisher.observed_information(*a) / len(a[1]),
+        ),
+        Mutant(
+            "another point for every term",
+            network,
+            changed(fisher.observed_information, 0, shifted),
+        ),
+        Mutant("only the new labels", update, only_new),
+        Mutant("refitted before the update", update, refitted),
+        Mutant("a quiet change to eval mode", alone, quietly_eval),
+        Mutant("batch-norm in train mode", batch, two_halves),
     )
 
 
@@ -114,6 +99,7 @@ def shared_noise():
         2 / (1 + rho),
         r"two measurements of one number with noise of variance 1 and correlation "
         r"$\rho$: not the sum $1+1$, unless $\rho=0$",
+        Invertible(rho - 1),
         tex=(r"\HofHessian{\D\given\w}", r"\tfrac2{1+\rho}"),
     )
 
@@ -194,9 +180,6 @@ def all_at_once(function, rng):
         p = expit(x @ theta)
         truth = prior + (x.T * (p * (1 - p))) @ x
         yield gap(function(x, y, prior, theta), truth)
-
-
-# --- batch-norm ------------------------------------------------------------------
 
 
 def batch_norm_network(rng):

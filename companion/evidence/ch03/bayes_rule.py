@@ -5,24 +5,19 @@ import numpy as np
 import sympy
 
 from companion.evidence.ch03.logistic import gradient_at, logistic, posterior_at
-from companion.evidence.draws import gap
+from companion.evidence.draws import after, changed, gap
 from companion.evidence.generic import EachEntry, S, T, density, entry, slope
-from companion.evidence.ledger import CORRECTED, claim
+from companion.evidence.ledger import HOLDS, claim, evidence
 from companion.evidence.notation import same
-from companion.proof import Check, Derivation, Mutant
+from companion.proof import Check, Mutant
 
 DIGITS = 1e-8  # of derivatives by differences
 
 
 @claim(
     "T11",
-    CORRECTED,
+    HOLDS,
     "thm-hessian-bayes eq-laplace-bayes eq-laplace-posterior-precision",
-    correction=(
-        r"$\HofHessian{\wstar}$ is the posterior precision in one line and "
-        r"$\HofHessian{\w}$ the prior's Hessian in the next; the first is "
-        r"$P=\HofHessian{\wstar\given\D}$"
-    ),
 )
 def t11():
     likelihood, prior = density("L", S, T), density("q", S, T)
@@ -80,37 +75,25 @@ def t11():
         "-log(likelihood × prior) by differences",
         "logistic regression: residuals by the family, plus prior, equal its gradient",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(hessian, precision, joint_hessian, DIGITS),
-            Check(gradient, gradient_at, joint_gradient, DIGITS),
-        ],
-        [
-            Mutant("prior forgotten", hessian, without_prior),
-            Mutant("prior counted twice", hessian, prior_twice),
-            Mutant(
-                "mean for sum",
-                hessian,
-                lambda x, y, p, t: without_prior(x, y, p, t) / len(x) + p,
-            ),
-            Mutant(
-                "covariance for precision",
-                hessian,
-                lambda *a: np.linalg.inv(precision(*a)),
-            ),
-            Mutant(
-                r"likelihood at another $\theta$",
-                hessian,
-                lambda x, y, p, t: precision(x, y, p, t + 0.5),
-            ),
-            Mutant("sign", gradient, lambda *a: -gradient_at(*a)),
-            Mutant(
-                "prior forgotten",
-                gradient,
-                lambda x, y, p, t: gradient_at(x, y, 0 * p, t),
-            ),
-        ],
+        Check(hessian, precision, joint_hessian, DIGITS),
+        Check(gradient, gradient_at, joint_gradient, DIGITS),
+        Mutant("prior forgotten", hessian, without_prior),
+        Mutant("prior counted twice", hessian, prior_twice),
+        Mutant(
+            "mean for sum",
+            hessian,
+            lambda x, y, p, t: without_prior(x, y, p, t) / len(x) + p,
+        ),
+        Mutant("covariance for precision", hessian, after(precision, np.linalg.inv)),
+        Mutant(
+            r"likelihood at another $\theta$",
+            hessian,
+            changed(precision, 3, lambda t: t + 1),
+        ),
+        Mutant("sign", gradient, lambda *a: -gradient_at(*a)),
+        Mutant("prior forgotten", gradient, changed(gradient_at, 2, np.zeros_like)),
     )
 
 

@@ -15,6 +15,11 @@ from fimlib.families import Bernoulli
 from fimlib.fisher import last_layer_roots
 from fimlib.posterior import GaussianPosterior
 
+__all__ = [
+    "approximation", "gradient_at", "logistic", "logistic_entropy", "mode_of",
+    "outputs_of", "posterior_at", "quadrature", "tanh_network",
+]  # fmt: skip
+
 
 def logistic(rng, size, count):
     """Inputs (N, d), labels (N,), prior precision (d, d) and a point (d,)."""

@@ -4,19 +4,11 @@ import numpy as np
 import sympy
 import torch
 
-from companion.evidence.ch01.information_gain import Calculus
-from companion.evidence.ch04.label_network import (
-    CLASSES,
-    at_label,
-    by_autodiff,
-    flat,
-    log_probs,
-    tanh_network,
-)
-from companion.evidence.draws import TIGHT, dense, gap, worst, z_score
-from companion.evidence.ledger import HOLDS, claim
+from companion.evidence.ch04.label_network import *
+from companion.evidence.draws import TIGHT, dense, gap, seeded, worst, z_score
+from companion.evidence.ledger import HOLDS, claim, evidence
 from companion.evidence.notation import HESSIAN, OUTER, same
-from companion.proof import MONTE_CARLO, Check, Derivation, Mean, Mutant, Sym, chain, eq
+from companion.proof import MONTE_CARLO, Calculus, Check, Mean, Mutant, Sym
 from fimlib import fisher
 from fimlib.families import Bernoulli
 from fimlib.fisher import FisherRoots
@@ -36,13 +28,11 @@ def t14():
     model_mean, data_mean, rate = poisson_means()
     excess, off = logistic_excess()
     steps = [
-        *chain(
+        same(
             Mean(h_1 + h_2, r"\simpleE{\y_1,\y_2}"),
-            eq(
-                f_1 + f_2,
-                "independent labels: $-\\log p$ adds up, so do its Hessians, and a "
-                "mean is linear",
-            ),
+            f_1 + f_2,
+            "independent labels: $-\\log p$ adds up, so do its Hessians, and a "
+            "mean is linear",
         ),
         Calculus(
             model_mean,
@@ -77,30 +67,26 @@ def t14():
         "last_layer_roots, empirical: off by (q - π)(1 - 2π)",
     )
     roots = fisher.network_roots
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(exact, roots, mean_hessian_gap, TIGHT),
-            Check(sampled, roots, sampled_labels, 4, MONTE_CARLO),
-            Check(added, fisher_sum, joint_gap, TIGHT),
-            Check(data, fisher.last_layer_roots, excess_gap, TIGHT),
-        ],
-        [
-            Mutant("data labels for model labels", 4, 0 * off),
-            Mutant("share of the other label", 4, off.subs(SHARE, 1 - SHARE)),
-            Mutant("data labels for model labels", exact, at_label(0)),
-            Mutant("hard labels for model labels", exact, at_label("hard_label")),
-            Mutant("labels equally weighted", exact, equal_weights),
-            Mutant("labels equally probable", sampled, uniform_draws),
-            Mutant("sum for mean over draws", sampled, summed_draws),
-            Mutant("mean for sum", added, lambda m, x: fisher_sum(m, x) / len(x)),
-            Mutant(
-                "data labels for model labels",
-                added,
-                lambda m, x: at_label(0)(m, x).fisher_sum(),
-            ),
-            Mutant("model labels for data labels", data, exact_last_layer),
-        ],
+        Check(exact, roots, mean_hessian_gap, TIGHT),
+        Check(sampled, roots, sampled_labels, 4, MONTE_CARLO),
+        Check(added, fisher_sum, joint_gap, TIGHT),
+        Check(data, fisher.last_layer_roots, excess_gap, TIGHT),
+        Mutant("data labels for model labels", 4, 0 * off),
+        Mutant("share of the other label", 4, off.subs(SHARE, 1 - SHARE)),
+        Mutant("data labels for model labels", exact, at_label(0)),
+        Mutant("hard labels for model labels", exact, at_label("hard_label")),
+        Mutant("labels equally weighted", exact, equal_weights),
+        Mutant("labels equally probable", sampled, uniform_draws),
+        Mutant("sum for mean over draws", sampled, summed_draws),
+        Mutant("mean for sum", added, lambda m, x: fisher_sum(m, x) / len(x)),
+        Mutant(
+            "data labels for model labels",
+            added,
+            lambda m, x: at_label(0)(m, x).fisher_sum(),
+        ),
+        Mutant("model labels for data labels", data, exact_last_layer),
     )
 
 
@@ -150,11 +136,8 @@ def sampled_labels(function, rng):
     """Largest z-score over three random v of v'F v; four labels are drawn a time."""
     model, inputs = tanh_network(rng, count=1)
     p, rows, _ = by_autodiff(model, inputs[0])
-    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    roots = function(
-        model, inputs.expand(2000, -1), estimator="monte_carlo", num_samples=4,
-        generator=generator,
-    )  # fmt: skip
+    options = {"estimator": "monte_carlo", "num_samples": 4, "generator": seeded(rng)}
+    roots = function(model, inputs.expand(2000, -1), **options)
     probes = torch.tensor(rng.standard_normal((3, len(flat(model)))))
     samples = (roots.dense() @ probes.T).square().sum(1)
     truth = p @ (rows @ probes.T).square()

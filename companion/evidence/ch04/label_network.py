@@ -8,6 +8,17 @@ import torch
 from companion.evidence.draws import flat, network
 from fimlib import fisher
 
+__all__ = [
+    "CLASSES",
+    "at_label",
+    "by_autodiff",
+    "each_label",
+    "flat",
+    "log_probs",
+    "next_label",
+    "tanh_network",
+]  # fmt: skip
+
 CLASSES = 3
 
 
@@ -22,6 +33,17 @@ def log_probs(theta, x):
     hidden = torch.tanh(theta[:6].view(3, 2) @ x + theta[6:9])
     z = theta[9:18].view(3, 3) @ hidden + theta[18:]
     return z - z.logsumexp(0)
+
+
+def each_label(model, inputs, function=None):
+    """Observed information at each label, (M, C, D, D)."""
+    function = function or fisher.observed_information
+    labels = (torch.full((len(inputs),), c) for c in range(CLASSES))
+    return torch.stack([function(model, inputs, y) for y in labels], 1)
+
+
+def next_label(labels):
+    return (labels + 1) % CLASSES
 
 
 def by_autodiff(model, x):

@@ -8,11 +8,12 @@ import sympy
 import torch
 from torch import nn
 
-from companion.evidence.ch04.label_network import CLASSES, by_autodiff, tanh_network
-from companion.evidence.draws import TIGHT, dense, gap, worst
-from companion.evidence.ledger import HOLDS, claim
+from companion.evidence.ch04.label_network import *
+from companion.evidence.chain_rule import as_symbols
+from companion.evidence.draws import TIGHT, after, changed, dense, gap, worst
+from companion.evidence.ledger import HOLDS, claim, evidence
 from companion.evidence.notation import HESSIAN, OUTER, ROW, same
-from companion.proof import Check, Derivation, Mutant, Sym, Tr
+from companion.proof import Check, Mutant, Sym, Tr
 from fimlib import fisher
 from fimlib.families import Bernoulli
 from fimlib.fisher import FisherRoots
@@ -59,27 +60,19 @@ def t13():
         "two weights in a row: closed form, indefinite for both labels at 0",
     )
     observed = fisher.observed_information
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(network, observed, hessian_gap, TIGHT),
-            Check(rows, fisher.network_roots, row_gap, TIGHT),
-            Check(product, observed, product_network_gap, TIGHT),
-        ],
-        [
-            Mutant("Hessian without minus", network, lambda *a: -observed(*a)),
-            Mutant("outer product for Hessian", network, outer_product),
-            Mutant("positive semi-definite part alone", network, positive_part),
-            Mutant(
-                "another label",
-                network,
-                lambda m, x, y: observed(m, x, (y + 1) % CLASSES),
-            ),
-            Mutant("gradient of log p", rows, flipped_rows),
-            Mutant("transposed weight matrix", rows, transposed_rows),
-            Mutant("outer product for Hessian", product, outer_product),
-            Mutant("positive semi-definite part alone", product, positive_part),
-        ],
+        Check(network, observed, hessian_gap, TIGHT),
+        Check(rows, fisher.network_roots, row_gap, TIGHT),
+        Check(product, observed, product_network_gap, TIGHT),
+        Mutant("Hessian without minus", network, after(observed, torch.neg)),
+        Mutant("outer product for Hessian", network, outer_product),
+        Mutant("positive semi-definite part alone", network, positive_part),
+        Mutant("another label", network, changed(observed, 2, next_label)),
+        Mutant("gradient of log p", rows, flipped_rows),
+        Mutant("transposed weight matrix", rows, transposed_rows),
+        Mutant("outer product for Hessian", product, outer_product),
+        Mutant("positive semi-definite part alone", product, positive_part),
     )
 
 
@@ -89,31 +82,20 @@ Y, R = sympy.symbols("y r", real=True)
 def quotient_rule():
     """-Hess log p and h'h - Hess p / p, for a generic p of three arguments."""
     theta = sympy.symbols("theta_1:4", real=True)
-    p = sympy.Function("p")(*theta)
+    p = sympy.Function("p", positive=True)(*theta)
     row = -sympy.Matrix([[sympy.diff(sympy.log(p), t) for t in theta]])
     left = -sympy.hessian(sympy.log(p), theta)
     right = row.T * row - sympy.hessian(p, theta) / p
-    return as_numbers(left), as_numbers(right)
+    return as_symbols(left), as_symbols(right)
 
 
 def on_a_line():
     """The same for q(t) = p(theta + t v), which knows nothing of a dimension."""
     t = sympy.Symbol("t", real=True)
-    q = sympy.Function("q")(t)
+    q = sympy.Function("q", positive=True)(t)
     slope = sympy.diff(sympy.log(q), t)
     right = slope**2 - sympy.diff(q, t, 2) / q
-    return as_numbers(-sympy.diff(slope, t)), as_numbers(right)
-
-
-def as_numbers(e):
-    """A generic function and its derivatives at one point: symbols of their own."""
-    table = {}
-
-    def symbol(x):
-        return table.setdefault(x, sympy.Symbol(f"p{len(table)}", positive=True))
-
-    e = e.replace(lambda x: isinstance(x, sympy.Derivative), symbol)
-    return e.replace(lambda x: isinstance(x, sympy.core.function.AppliedUndef), symbol)
+    return as_symbols(-sympy.diff(slope, t)), as_symbols(right)
 
 
 def product_network_determinant():

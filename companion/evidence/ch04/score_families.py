@@ -4,8 +4,13 @@ import functools
 
 import sympy
 
-from companion.evidence.ch01.information_gain import Calculus
 from companion.evidence.notation import HESSIAN, OUTER, ROW
+from companion.proof import Calculus, Positive
+
+__all__ = [
+    "FAMILIES", "THETA", "by_powers", "count_moment", "family_line", "normal_moment",
+    "over_classes", "uniform_lines",
+]  # fmt: skip
 
 THETA = sympy.Symbol("theta", positive=True)
 
@@ -21,8 +26,11 @@ def over_classes(probabilities):
     return mean
 
 
+SHARE = sympy.Symbol("pi", positive=True)
+
+
 def bernoulli():
-    pi = sympy.Symbol("pi", positive=True)
+    pi = SHARE
     p = (1 - pi, pi)
     return [pi], lambda y: sympy.log(p[y]), over_classes(p), [[1 / (pi * (1 - pi))]]
 
@@ -83,7 +91,7 @@ def gaussian():
 
 FAMILIES = {
     "bernoulli": (bernoulli, r"$\y\in\{0,1\}$ with probability $\pi$ of 1",
-                  r"\tfrac1{\pi(1-\pi)}"),
+                  r"\tfrac1{\pi(1-\pi)}", 1 - SHARE),
     "categorical": (categorical, "three classes, softmax of three logits",
                     r"\operatorname{diag}(p)-pp^\top"),
     "poisson": (poisson, r"a count with rate $\theta$, an infinite sum",
@@ -113,7 +121,7 @@ def moments(theta, log_p, mean):
 
 def family_line(name):
     """The step (E H', E H'^T H', E H'') = (0, F, F)."""
-    family, words, tex = FAMILIES[name]
+    family, words, tex, *positive = FAMILIES[name]
     theta, log_p, mean, fim = family()
     fim = sympy.Matrix(fim)
     zero = sympy.zeros(len(theta), 1)
@@ -122,6 +130,7 @@ def family_line(name):
         "=",
         sympy.Matrix.hstack(zero, fim, fim),
         words,
+        tuple(map(Positive, positive)),
         tex=(THREE, rf"(0,\,F,\,F),\quad F={tex}"),
     )
 

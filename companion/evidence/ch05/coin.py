@@ -13,9 +13,21 @@ from scipy.stats import beta
 from companion.evidence.ch01.information_gain import beta_mean
 from companion.evidence.draws import gap, worst
 
+__all__ = [
+    "SHARE",
+    "N",
+    "coin_eig",
+    "coin_gain",
+    "coin_gains",
+    "coin_gap",
+    "coin_laplace",
+    "coin_values",
+    "left_over",
+    "probability_gains",
+]  # fmt: skip
+
 PRIOR = 1, 2  # the density e^z / (1 + e^z)^3
-K, N = sympy.symbols("k n", positive=True)
-REST = sympy.Function("r", real=True)
+N, SHARE = sympy.symbols("n pi_1", positive=True)
 
 
 def logit_entropy(a, b):
@@ -53,22 +65,16 @@ def coin_laplace():
     return sympy.log(1 + sympy.simplify(curvature) / precision) / 2
 
 
-def gain_after(k, n):
-    """IG of the label 1 after k ones among n labels, psi(t) by its expansion.
+def left_over(leading):
+    """Limit of n^2 (IG(1) - leading) after n labels, a share pi of them 1.
 
-    `REST` is what the expansion leaves out, at most 1 / (12 t^2).
+    H(k, n - k) - H(k + 1, n - k) with psi(t + 1) = psi(t) + 1 / t, psi by its series.
     """
-
-    def psi(t):
-        return sympy.log(t) - 1 / (2 * t) + REST(t)
-
-    # H(k, n - k) - H(k + 1, n - k) with psi(t + 1) = psi(t) + 1 / t.
-    ratio = sympy.gammasimp(
-        sympy.gamma(k) * sympy.gamma(n + 1) / sympy.gamma(n) / sympy.gamma(k + 1)
-    )
-    ones = (k + 1) * (psi(k) + 1 / k) - k * psi(k)
-    labels = (n + 1) * (psi(n) + 1 / n) - n * psi(n)
-    return sympy.log(ratio) + ones - labels
+    t, k = sympy.Symbol("t", positive=True), SHARE * N
+    psi = sympy.digamma(t).aseries(t, 4).removeO()
+    gain = sympy.log(N / k) + psi.subs(t, k) - psi.subs(t, N) + 1 / k - 1 / N
+    rest = sympy.expand(sympy.expand_log(N**2 * (gain - leading(k, N))))
+    return sympy.limit(rest, N, sympy.oo)
 
 
 def coin_gains(ones, zeros):

@@ -6,17 +6,16 @@ outputs, Lambda the Hessian of A, q_k = v' grad^2 f_k v the bend of output k alo
 
 import functools
 
-import numpy as np
 import sympy
 import torch
 
 from companion.evidence.ch04.label_network import CLASSES, flat, tanh_network
-from companion.evidence.ch05.chain_rule import chain_rule
+from companion.evidence.chain_rule import chain_rule
 from companion.evidence.draws import TIGHT, dense, gap, network, outputs, worst
-from companion.evidence.generic import EachEntry, density, entry
+from companion.evidence.generic import EachEntry, entry
 from companion.evidence.generic import S as Z_I
 from companion.evidence.generic import T as Z_J
-from companion.evidence.ledger import CONDITIONS, claim
+from companion.evidence.ledger import HOLDS, claim, evidence
 from companion.evidence.notation import HESSIAN, JAC, LAMBDA, ONE, C, same
 from companion.proof import *
 from companion.proof.calculus import at_zero_of
@@ -44,25 +43,23 @@ def along(move):
     return SLOPE.T * move + HALF * move.T * LAMBDA * move - T_Y.T * move
 
 
-def simplex(world):
-    return world.memo("simplex", lambda rng: rng.dirichlet(np.ones(world.size("n"))))
-
-
-def label_moments(world):
-    """Mean (1, C) and covariance (C, C) of T(y)."""
-    p, stack = simplex(world)[:, None], world.draw(SUFFICIENT)
-    mean = p.T @ stack
-    return mean, stack.T @ (p * stack) - mean.T @ mean
-
-
 # A family with n labels: their probabilities, and T(y) stacked.
-ONES = Sym(r"\mathbf 1", "n", make=lambda world: np.ones(world.size("n")))
-PROBS = Sym("p", "n", make=simplex)
-PI = Sym(r"\Pi", "n", "n", "pd", make=lambda world: np.diag(simplex(world)))
+ONES = ones(r"\mathbf 1", "n")
+PROBS = probabilities("p", ONES)
+PI = diagonal(r"\Pi", PROBS)
 SUFFICIENT = Sym("T", "n", C)
-ROW_A = Sym(r"\nabla A", 1, C, make=lambda world: label_moments(world)[0])
-CURVATURE = Sym(r"\nabla^2\!A", C, C, "psd", make=lambda w: label_moments(w)[1])
+# The probabilities sum to one, differentiated once and twice.
+ROW_A = solution(
+    r"\nabla A",
+    lambda row: ONES.T * PI * (SUFFICIENT - ONES * row),
+    PROBS.T * SUFFICIENT,
+)
 CENTRED = SUFFICIENT - ONES * ROW_A
+CURVATURE = solution(
+    r"\nabla^2\!A",
+    lambda bend: CENTRED.T * PI * CENTRED - ONES.T * PI * ONES * bend,
+    CENTRED.T * PI * CENTRED,
+)
 SIMPLEX = (Given(PI * ONES, PROBS), Given(ONES.T * PROBS, ONE))
 ONCE = Given(ONES.T * PI * CENTRED, Zero(1, C))
 TWICE = Given(CENTRED.T * PI * CENTRED - ONES.T * PI * ONES * CURVATURE, Zero(C, C))
@@ -71,16 +68,7 @@ TWICE = Given(CENTRED.T * PI * CENTRED - ONES.T * PI * ONES * CURVATURE, Zero(C,
 BEND = bend(along(LINE * JAC * V + HALF * LINE * LINE * Q))
 
 
-@claim(
-    "T16",
-    CONDITIONS,
-    "thm-family-fim eq-family-fim",
-    correction=(
-        r"the $\nabla_{\w}f$ of the display is the $\numclasses\times D$ Jacobian, and"
-        " the outputs have to be natural parameters: a mean or a standard deviation "
-        "is not"
-    ),
-)
+@claim("T16", HOLDS, "thm-family-fim eq-family-fim")
 def t16():
     left, right = chain_rule()
     curved, factored = natural_density()
@@ -145,40 +133,31 @@ def t16():
         "two Poisson counts: network_roots is the mean Hessian over 900 labels",
     )
     h, roots = fisher.observed_information, fisher.network_roots
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(observed, h, pieces_gap, TIGHT),
-            Check(exact, roots, jacobian_gap, TIGHT),
-            Check(counts, roots, counts_gap, TIGHT),
-        ],
-        [
-            Mutant("mean square for covariance", 5, CURVATURE + ROW_A.T * ROW_A),
-            Mutant("sign of the residual", observed, flipped_residual),
-            Mutant("residual forgotten", observed, ggn_of),
-            Mutant("diag(p) without pp'", observed, without_outer),
-            Mutant("diag(p) without pp'", exact, without_outer_roots),
-            Mutant("Jacobian of the last layer transposed", exact, transposed_last),
-            Mutant("curvature left out", exact, jacobian_alone),
-            Mutant("a rate for its logarithm", counts, curvature_of_rates),
-            Mutant("one output of two", counts, first_output),
-        ],
+        Check(observed, h, pieces_gap, TIGHT),
+        Check(exact, roots, jacobian_gap, TIGHT),
+        Check(counts, roots, counts_gap, TIGHT),
+        Mutant("mean square for covariance", 5, CURVATURE + ROW_A.T * ROW_A),
+        Mutant("sign of the residual", observed, flipped_residual),
+        Mutant("residual forgotten", observed, ggn_of),
+        Mutant("diag(p) without pp'", observed, without_outer),
+        Mutant("diag(p) without pp'", exact, without_outer_roots),
+        Mutant("Jacobian of the last layer transposed", exact, transposed_last),
+        Mutant("curvature left out", exact, jacobian_alone),
+        Mutant("a rate for its logarithm", counts, curvature_of_rates),
+        Mutant("one output of two", counts, first_output),
     )
-
-
-# --- the steps -------------------------------------------------------------------
 
 
 def natural_density():
     """Entry (i, j) of the Hessian of h exp(z'T - A), and p times its factor."""
-    h, first, second = sympy.symbols("h T_i T_j", positive=True)
-    A = density("A", Z_I, Z_J)
+    h = sympy.Symbol("h", positive=True)
+    first, second = sympy.symbols("T_i T_j", real=True)
+    A = sympy.Function("A", real=True)(Z_I, Z_J)
     p = h * sympy.exp(Z_I * first + Z_J * second - A)
     slopes = (first - A.diff(Z_I)) * (second - A.diff(Z_J))
     return entry(p), p * (slopes - A.diff(Z_I, Z_J))
-
-
-# --- checks ----------------------------------------------------------------------
 
 
 def pieces(model, x):
@@ -233,9 +212,6 @@ def counts_gap(function, rng):
         raise ArithmeticError("the counts do not hold all of the probability")
     truth = torch.func.hessian(lambda t: p @ loss(t))(theta)
     return gap(dense(function(model, x, Poisson()))[0], truth)
-
-
-# --- wrong functions -------------------------------------------------------------
 
 
 def ggn_of(model, inputs, labels):

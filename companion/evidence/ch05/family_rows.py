@@ -10,14 +10,8 @@ from dataclasses import dataclass
 
 import sympy
 
-from companion.evidence.ch01.information_gain import Calculus
-from companion.evidence.ch04.score_families import (
-    THETA,
-    by_powers,
-    count_moment,
-    normal_moment,
-    over_classes,
-)
+from companion.evidence.ch04.score_families import *
+from companion.proof import Calculus
 
 U, W = sympy.symbols("u w", positive=True)
 MU = sympy.Symbol("mu", real=True)

@@ -8,10 +8,10 @@ import torch
 
 from companion.evidence.ch05.family_rows import MU, ROWS, S, family_step
 from companion.evidence.draws import TIGHT, gap, pd_matrix, worst
-from companion.evidence.ledger import CONDITIONS, claim
+from companion.evidence.ledger import CONDITIONS, claim, evidence
 from companion.evidence.notation import HESSIAN, C, same
 from companion.evidence.softmax import LAMBDA, ONES, PI, PROBS, SOFTMAX
-from companion.proof import *
+from companion.proof import HALF, Check, Const, Given, Let, Mutant, Sym, Tr, Zero
 from fimlib import families, fisher
 from fimlib.families import Categorical
 
@@ -21,17 +21,11 @@ PHI, WEIGHT = Sym(r"\phi", "q"), Sym("w", "q")
 CLASSES = Const(sympy.Symbol(C, positive=True))
 
 
-@claim(
-    "T17",
-    CONDITIONS,
-    "thm-family-table eq-family-log-sd",
-    correction=(
-        r"the curvature is $1/\sigma^2$ by a mean and $\sigma^2$ by the natural "
-        r"parameter; $(\mu,\log s)$ is not natural, and its observed information "
-        "depends on the label"
-    ),
-)
+@claim("T17", CONDITIONS, "thm-family-table eq-family-log-sd")
 def t17():
+    r"""The curvature is $1/\sigma^2$ by a mean and $\sigma^2$ by the natural parameter;
+    $(\mu,\log s)$ is not natural, and its observed information depends on the label.
+    """
     natural, moments, outputs, ranks = (
         "mean and fisher of eight families: gradient and Hessian of A by autodiff",
         "mean and fisher of eight families: moments over all labels, or by quadrature",
@@ -39,25 +33,21 @@ def t17():
         "last_layer_roots, softmax: ranks (C - 1) N of few points, (C - 1)(d + 1) of "
         "many",
     )
-    return Derivation(
+    return evidence(
         [*map(family_step, ROWS), *further_steps()],
-        [
-            Check(natural, mean_and_fisher, autodiff_gap, TIGHT),
-            Check(moments, mean_and_fisher, label_gap, TIGHT),
-            Check(outputs, output_curvature, output_gap, TIGHT),
-            Check(ranks, fisher.last_layer_roots, rank_misses, 0),
-        ],
-        [
-            Mutant("as in natural parameters", 11, fisher_of_log_sd()),
-            Mutant("root for its square", natural, fisher_root_alone),
-            Mutant("1/s2 for s2, s2 for 1/s2", natural, inverted),
-            Mutant("mean for variance", moments, mean_for_variance),
-            Mutant("1/s2 for s2, s2 for 1/s2", moments, inverted),
-            Mutant("s2 for 1/s2", outputs, natural_curvature),
-            Mutant("log sd taken as natural", outputs, fisher_for_hessian),
-            Mutant("diag(p) without pp'", ranks, full_rank_roots),
-            Mutant("labels of the data", ranks, one_row_each),
-        ],
+        Check(natural, mean_and_fisher, autodiff_gap, TIGHT),
+        Check(moments, mean_and_fisher, label_gap, TIGHT),
+        Check(outputs, output_curvature, output_gap, TIGHT),
+        Check(ranks, fisher.last_layer_roots, rank_misses, 0),
+        Mutant("as in natural parameters", 11, fisher_of_log_sd()),
+        Mutant("root for its square", natural, fisher_root_alone),
+        Mutant("1/s2 for s2, s2 for 1/s2", natural, inverted),
+        Mutant("mean for variance", moments, mean_for_variance),
+        Mutant("1/s2 for s2, s2 for 1/s2", moments, inverted),
+        Mutant("s2 for 1/s2", outputs, natural_curvature),
+        Mutant("log sd taken as natural", outputs, fisher_for_hessian),
+        Mutant("diag(p) without pp'", ranks, full_rank_roots),
+        Mutant("labels of the data", ranks, one_row_each),
     )
 
 
@@ -131,9 +121,6 @@ def log_sd_hessian():
 
 def fisher_of_log_sd():
     return sympy.diag(S**-2, 2)
-
-
-# --- checks ----------------------------------------------------------------------
 
 
 def samples(rng):
@@ -271,9 +258,6 @@ def rank_misses(function, rng):
         rank = int(torch.linalg.matrix_rank(total, rtol=1e-10))
         misses += rank != (c - 1) * min(n, d + 1)
     return misses
-
-
-# --- wrong functions -------------------------------------------------------------
 
 
 def fisher_root_alone(family, z):

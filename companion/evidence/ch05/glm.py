@@ -11,12 +11,12 @@ import sympy
 import torch
 from torch import nn
 
-from companion.evidence.ch05.chain_rule import as_symbols, smooth
 from companion.evidence.ch05.exponential_families import LINE, along, bend
-from companion.evidence.draws import TIGHT, dense, gap, pd_matrix, worst
-from companion.evidence.ledger import CONDITIONS, claim
+from companion.evidence.chain_rule import as_symbols, smooth
+from companion.evidence.draws import TIGHT, after, dense, gap, pd_matrix, worst
+from companion.evidence.ledger import CONDITIONS, claim, evidence
 from companion.evidence.notation import HESSIAN, LAMBDA, C, same
-from companion.proof import Check, Derivation, Mutant, Sym
+from companion.proof import Check, Mutant, Positive, Sym
 from fimlib import families, fisher
 from fimlib.families import Bernoulli
 
@@ -26,17 +26,12 @@ ALONG = MOVE.T * LAMBDA * MOVE
 Z, Y = sympy.symbols("z y", real=True)
 
 
-@claim(
-    "T18",
-    CONDITIONS,
-    "thm-family-glm eq-family-glm eq-family-link",
-    correction=(
-        "the canonical link is a condition, not part of the name: in probit "
-        "regression the curvature depends on the label; and with several outputs "
-        r"$f=\mathbf W\x$ in the place of $\w^\top\x$"
-    ),
-)
+@claim("T18", CONDITIONS, "thm-family-glm eq-family-glm eq-family-link")
 def t18():
+    r"""The canonical link is a condition, not part of the name: in probit regression
+    the curvature depends on the label; and with several outputs $f=\mathbf W\x$ in the
+    place of $\w^\top\x$.
+    """
     soft, closed = softmax_hessian()
     linked, formula = link_lines()
     probit, parts = probit_lines()
@@ -81,6 +76,7 @@ def t18():
             parts,
             r"probit, $\pof{1}=\Phi(\eta)$, with $h_1=\varphi/\Phi$ and "
             r"$h_0=\varphi/(1-\Phi)$: $\y=1$, $\y=0$, and their mean",
+            Positive(1 - sympy.Symbol("Phi", positive=True)),
             tex=(
                 r"\big(\HofHessian{1},\,\HofHessian{0},\,F\big)",
                 r"\big(h_1(h_1+\eta),\,h_0(h_0-\eta),\,h_0h_1\big)",
@@ -99,29 +95,23 @@ def t18():
         "network_roots and last_layer_roots of the same: one matrix for all labels",
         "probit as a network to logits, at θ = x = 1: .37031, .80090, F = .43863",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(linear, fisher.observed_information, labels_gap, TIGHT),
-            Check(exact, roots_both_ways, roots_gap, TIGHT),
-            Check(probit_name, probit_information, probit_gap, 1e-10),
-        ],
-        [
-            Mutant("as with Gaussian noise", 7, 2 * sympy.Matrix([[1]])),
-            Mutant("label's square for curvature", linear, outer_products),
-            Mutant("curvature of another family", linear, as_bernoulli),
-            Mutant("input and class exchanged", exact, exchanged),
-            Mutant("canonical link for probit", probit_name, logistic_information),
-            Mutant(
-                "labels exchanged",
-                probit_name,
-                lambda t: probit_information(t)[[1, 0, 2]],
-            ),
-        ],
+        Check(linear, fisher.observed_information, labels_gap, TIGHT),
+        Check(exact, roots_both_ways, roots_gap, TIGHT),
+        Check(probit_name, probit_information, probit_gap, 1e-10),
+        Mutant("as with Gaussian noise", 7, 2 * sympy.Matrix([[1]])),
+        Mutant("label's square for curvature", linear, outer_products),
+        Mutant("curvature of another family", linear, as_bernoulli),
+        Mutant("input and class exchanged", exact, exchanged),
+        Mutant("canonical link for probit", probit_name, logistic_information),
+        Mutant(
+            "labels exchanged",
+            probit_name,
+            after(probit_information, lambda v: v[[1, 0, 2]]),
+        ),
     )
 
-
-# --- the steps -------------------------------------------------------------------
 
 WEIGHTS = sympy.symbols("theta_1 theta_2", real=True)
 INPUT = sympy.symbols("x_1 x_2", real=True)
@@ -181,9 +171,6 @@ def cauchy_line():
         sympy.Matrix([[loss.diff(Z, 2)]]),
         sympy.Matrix([[2 * (1 - e**2) / (1 + e**2) ** 2]]),
     )
-
-
-# --- checks ----------------------------------------------------------------------
 
 
 def linear_models(rng):
@@ -295,9 +282,6 @@ def probit_gap(function, rng):
         yield gap(function(theta), truth)
     printed = gap(function(1.0).round(5), [0.37031, 0.80090, 0.43863])
     yield printed
-
-
-# --- wrong functions -------------------------------------------------------------
 
 
 def outer_products(model, x, labels, family):

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from companion.evidence.draws import *
-from companion.evidence.ledger import CONDITIONS, claim
+from companion.evidence.ledger import CONDITIONS, claim, evidence
 from companion.evidence.notation import I_D, I_R, G, P, R, at_most, same
 from companion.proof import *
 from fimlib import information
@@ -13,13 +13,9 @@ from fimlib.fisher import FisherRoots
 from fimlib.posterior import GaussianPosterior
 
 
-@claim(
-    "T25",
-    CONDITIONS,
-    "thm-batch eq-eig-gain eq-eig-batch eq-errata-talk-batch",
-    correction="the talk's two displays lack the factor ½",
-)
+@claim("T25", CONDITIONS, "thm-batch eq-eig-gain eq-eig-batch eq-errata-talk-batch")
 def t25():
+    """The talk's two displays lack the factor ½."""
     a, b = Sym("A", "n", "D"), Sym("B", "m", "D")
     i_n, i_m = Eye("n"), Eye("m")
     p_a = Let("P_A", P + a.T * a)
@@ -31,16 +27,13 @@ def t25():
     g = Sym("g", "D")
     quad = g.T * P.I * g
     steps = [
-        *chain(
+        same(
             HALF * logdet(I_D + (a.T * a + R.T * R) * P.I),
-            eq(
-                HALF * logdet(I_D + a.T * a * P.I)
-                + HALF * logdet(I_R + R * p_a.I * R.T),
-                r"chain rule, $P_A=P+A^\top A$: one more point adds its gain given $A$",
-                Multiplicative(I_D + R.T * R * p_a.I, p_a, P.I),
-                Multiplicative(p_a, P.I),
-                Sylvester(R.T, R * p_a.I),
-            ),
+            HALF * logdet(I_D + a.T * a * P.I) + HALF * logdet(I_R + R * p_a.I * R.T),
+            r"chain rule, $P_A=P+A^\top A$: one more point adds its gain given $A$",
+            Multiplicative(I_D + R.T * R * p_a.I, p_a, P.I),
+            Multiplicative(p_a, P.I),
+            Sylvester(R.T, R * p_a.I),
         ),
         at_most(
             p_ab.I,
@@ -68,14 +61,12 @@ def t25():
             HALF * Tr(a.T * a * P.I) + HALF * Tr(G),
             "the trace is linear: additive, whatever the points share",
         ),
-        *chain(
+        same(
             HALF * logdet(I_D + k * g * g.T * P.I),
-            eq(
-                HALF * logdet(1 + k * quad),
-                r"$\batchvar$ copies of one rank-one point: a logarithm, where the "
-                r"trace has $\tfrac12\batchvar\,g^\top P^{-1}g$",
-                Sylvester(k * g, g.T * P.I),
-            ),
+            HALF * logdet(1 + k * quad),
+            r"$\batchvar$ copies of one rank-one point: a logarithm, where the "
+            r"trace has $\tfrac12\batchvar\,g^\top P^{-1}g$",
+            Sylvester(k * g, g.T * P.I),
         ),
     ]
     joint, copies, order, greedy = (
@@ -84,38 +75,30 @@ def t25():
         "subsets: monotone, submodular, at most the sum",
         "greedy reaches 1 - 1/e of the best of all subsets",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(joint, information.batch_eig, dense_batch, TIGHT),
-            Check(copies, information.batch_eig, duplicates, TIGHT),
-            Check(order, information.batch_eig, diminishing_returns, 0),
-            Check(greedy, information.batch_eig, greedy_guarantee, 0),
-        ],
-        [
-            Mutant(
-                "additive log det",
-                1,
-                HALF * logdet(I_D + a.T * a * P.I) + HALF * logdet(I_R + G),
-            ),
-            Mutant("more data, more covariance", 2, p_ab.I * p_a * p_ab.I),
-            Mutant("additive copies", 7, k * HALF * logdet(1 + quad)),
-            Mutant(
-                "sum of the singles", joint, lambda r, p: information.eig(r, p).sum()
-            ),
-            Mutant("dropped ½", joint, doubled(information.batch_eig)),
-            Mutant("trace", copies, by_trace(information.batch_eig)),
-            Mutant(
-                "square of the gain",
-                order,
-                lambda r, p: information.batch_eig(r, p) ** 2,
-            ),
-            Mutant(
-                "a supermodular value",
-                greedy,
-                lambda r, p: information.batch_eig(r, p).exp() * (-1.0) ** len(r),
-            ),
-        ],
+        Check(joint, information.batch_eig, dense_batch, TIGHT),
+        Check(copies, information.batch_eig, duplicates, TIGHT),
+        Check(order, information.batch_eig, diminishing_returns, 0),
+        Check(greedy, information.batch_eig, greedy_guarantee, 0),
+        Mutant(
+            "additive log det",
+            1,
+            HALF * logdet(I_D + a.T * a * P.I) + HALF * logdet(I_R + G),
+        ),
+        Mutant("more data, more covariance", 2, p_ab.I * p_a * p_ab.I),
+        Mutant("additive copies", 7, k * HALF * logdet(1 + quad)),
+        Mutant("sum of the singles", joint, lambda r, p: information.eig(r, p).sum()),
+        Mutant("dropped ½", joint, doubled(information.batch_eig)),
+        Mutant("trace", copies, by_trace(information.batch_eig)),
+        Mutant(
+            "square of the gain", order, after(information.batch_eig, lambda v: v**2)
+        ),
+        Mutant(
+            "a supermodular value",
+            greedy,
+            lambda r, p: information.batch_eig(r, p).exp() * (-1.0) ** len(r),
+        ),
     )
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from companion.evidence.draws import *
-from companion.evidence.ledger import CORRECTED, HOLDS, claim
-from companion.evidence.notation import EIG, FIM, I_D, I_R, TWO_PI_E, C, K, P, R
+from companion.evidence.ledger import CORRECTED, HOLDS, claim, evidence
+from companion.evidence.notation import EIG, FIM, I_D, I_R, TWO_PI_E, C, K, P, R, same
 from companion.proof import *
 from fimlib import information
 from fimlib.blr import BayesianLinearRegression
@@ -26,13 +26,12 @@ from fimlib.posterior import GaussianPosterior
     "T21",
     CORRECTED,
     "thm-eig-log-det eq-eig-log-det eq-errata-jensen eq-errata-talk-mean",
-    correction=(
-        "with a capital Y the display is already the Fisher information and its "
-        "expectation does nothing; the expectation over observed information is "
-        "smaller (Jensen); four assumptions are silent"
-    ),
 )
 def t21():
+    """With a capital Y the display is already the Fisher information and its
+    expectation does nothing; the expectation over observed information is smaller
+    (Jensen); four assumptions are silent.
+    """
     p_y = Sym(r"P_{\y}", "D", "D", "pd", mean=P + FIM)
     h_y = Let(r"\HofHessian{\y}", p_y - P)
     z = Let("Z", (P + FIM).I * p_y)
@@ -48,7 +47,11 @@ def t21():
     steps = [
         *chain(
             Let(EIG, entropies),
-            eq(entropies, r"Gaussian entropies, {prf:ref}`thm-blr-entropy`"),
+            eq(
+                entropies,
+                r"Gaussian entropies, {prf:ref}`thm-blr-entropy`, in the place of the "
+                "true ones: the approximation",
+            ),
             eq(
                 label_form,
                 r"$\det$ is multiplicative; $P_{\y}=P+\HofHessian{\y}$",
@@ -70,22 +73,18 @@ def t21():
             eq(before, r"$\simpleE{\y}P_{\y}=P+F_{\x}$, so $\simpleE{\y}\tr Z=D$"),
             eq(fim_form, r"$\det$ is multiplicative", Multiplicative(P + FIM, P.I)),
         ),
-        *chain(
+        same(
             HALF * logdet(I_D + R.T * R * P.I),
-            eq(
-                HALF * logdet(I_R + R * P.I * R.T),
-                r"{prf:ref}`thm-sylvester` with $F_{\x}=R^\top R$: $r\times r$",
-                Sylvester(R.T, R * P.I),
-            ),
+            HALF * logdet(I_R + R * P.I * R.T),
+            r"{prf:ref}`thm-sylvester` with $F_{\x}=R^\top R$: $r\times r$",
+            Sylvester(R.T, R * P.I),
         ),
-        *chain(
+        same(
             HALF * logdet(I_D + jac.T * lam * jac * P.I),
-            eq(
-                HALF * logdet(Eye(C) + lam * jac * P.I * jac.T),
-                r"the same for $F_{\x}=J^\top\Lambda J$, "
-                r"$\numclasses\times\numclasses$",
-                Sylvester(jac.T, lam * jac * P.I),
-            ),
+            HALF * logdet(Eye(C) + lam * jac * P.I * jac.T),
+            r"the same for $F_{\x}=J^\top\Lambda J$, "
+            r"$\numclasses\times\numclasses$",
+            Sylvester(jac.T, lam * jac * P.I),
         ),
     ]
     form, glm, jensen = (
@@ -93,21 +92,17 @@ def t21():
         "softmax layer: ig of the observed information is eig for every label",
         "two-layer tanh network: mean ig over the labels is at most eig",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(form, information.eig, dense_log_det, TIGHT),
-            Check(glm, information.eig, glm_labels, TIGHT),
-            Check(jensen, information.eig, network_labels, 0),
-        ],
-        [
-            Mutant("trace on the small side", 7, HALF * Tr(R * P.I * R.T)),
-            Mutant("dropped ½", form, doubled(information.eig)),
-            Mutant("posterior after for before", form, eig_after_update),
-            Mutant("prior for posterior", form, eig_of_prior),
-            Mutant("dropped ½", glm, doubled(information.eig)),
-            Mutant("half the value", jensen, halved(information.eig)),
-        ],
+        Check(form, information.eig, dense_log_det, TIGHT),
+        Check(glm, information.eig, glm_labels, TIGHT),
+        Check(jensen, information.eig, network_labels, 0),
+        Mutant("trace on the small side", 7, HALF * Tr(R * P.I * R.T)),
+        Mutant("dropped ½", form, doubled(information.eig)),
+        Mutant("posterior after for before", form, eig_after_update),
+        Mutant("prior for posterior", form, eig_of_prior),
+        Mutant("dropped ½", glm, doubled(information.eig)),
+        Mutant("half the value", jensen, halved(information.eig)),
     )
 
 
@@ -179,21 +174,17 @@ def t22():
     sigma = Let(r"\Sigma", P.I)
     batch = Sym("X", K, "D")
     steps = [
-        *chain(
+        same(
             HALF * logdet(I_D + x * x.T / s2 * sigma),
-            eq(
-                HALF * logdet(1 + x.T * sigma * x / s2),
-                r"{prf:ref}`thm-sylvester`; this is {prf:ref}`thm-blr-eig`",
-                Sylvester(x, x.T * sigma / s2),
-            ),
+            HALF * logdet(1 + x.T * sigma * x / s2),
+            r"{prf:ref}`thm-sylvester`; this is {prf:ref}`thm-blr-eig`",
+            Sylvester(x, x.T * sigma / s2),
         ),
-        *chain(
+        same(
             HALF * logdet(I_D + batch.T * batch / s2 * sigma),
-            eq(
-                HALF * logdet(Eye(K) + batch * sigma * batch.T / s2),
-                "the batch, likewise",
-                Sylvester(batch.T, batch * sigma / s2),
-            ),
+            HALF * logdet(Eye(K) + batch * sigma * batch.T / s2),
+            "the batch, likewise",
+            Sylvester(batch.T, batch * sigma / s2),
         ),
     ]
 
@@ -208,21 +199,17 @@ def t22():
             yield gap(joint, blr.batch_eig(x))
 
     name = "information.eig and batch_eig equal those of BayesianLinearRegression"
-    return Derivation(
+    return evidence(
         steps,
-        [Check(name, linear_model, exact, TIGHT)],
-        [
-            Mutant(
-                r"$\sigma$ for $\sigma^2$ in the root",
-                name,
-                lambda x, c, s: linear_model(x, c, s**0.5),
-            ),
-            Mutant(
-                "precision for covariance",
-                name,
-                lambda x, c, s: linear_model(x, np.linalg.inv(c), s),
-            ),
-        ],
+        Check(name, linear_model, exact, TIGHT),
+        Mutant(
+            r"$\sigma$ for $\sigma^2$ in the root",
+            name,
+            changed(linear_model, 2, np.sqrt),
+        ),
+        Mutant(
+            "precision for covariance", name, changed(linear_model, 1, np.linalg.inv)
+        ),
     )
 
 

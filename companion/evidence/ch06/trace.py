@@ -4,8 +4,8 @@ import mpmath
 import numpy as np
 import torch
 
-from companion.evidence.draws import TIGHT, classifier, classifiers, doubled, gap, worst
-from companion.evidence.ledger import CORRECTED, HOLDS, claim
+from companion.evidence.draws import *
+from companion.evidence.ledger import CORRECTED, HOLDS, claim, evidence
 from companion.evidence.notation import I_D, I_R, G, P, R, at_least, at_most
 from companion.proof import *
 from fimlib import information
@@ -75,20 +75,16 @@ def t23():
 
     form = "information.eig(form='trace') equals the D × D trace"
     order = "log-det scores lie between the trace's two bounds"
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(form, trace_eig, dense_trace, TIGHT),
-            Check(order, information.eig, between, 0),
-        ],
-        [
-            Mutant("half the trace bounds it", 1, HALF * Tr(a)),
-            Mutant("lower bound without ½", 2, Tr(a) - HALF * HALF * Tr(a * a)),
-            Mutant("cubic term left out", 3, Tr(a) - HALF * Tr(a * a)),
-            Mutant("dropped ½", form, doubled(trace_eig)),
-            Mutant("log det for trace", form, information.eig),
-            Mutant("dropped ½", order, doubled(information.eig)),
-        ],
+        Check(form, trace_eig, dense_trace, TIGHT),
+        Check(order, information.eig, between, 0),
+        Mutant("half the trace bounds it", 1, HALF * Tr(a)),
+        Mutant("lower bound without ½", 2, Tr(a) - HALF * HALF * Tr(a * a)),
+        Mutant("cubic term left out", 3, Tr(a) - HALF * Tr(a * a)),
+        Mutant("dropped ½", form, doubled(trace_eig)),
+        Mutant("log det for trace", form, information.eig),
+        Mutant("dropped ½", order, doubled(information.eig)),
     )
 
 
@@ -107,9 +103,9 @@ LOGISTIC_CASES = ((5, 5), (3, 1), (0, 10), (0, 1))
     "T24",
     CORRECTED,
     "thm-trace-not-bound eq-eig-not-bound eq-errata-trace eq-errata-talk-trace",
-    correction="a bound of the approximation, not of the mutual information",
 )
 def t24():
+    """A bound of the approximation, not of the mutual information."""
     steps = chain(
         HALF * logdet(I_R + G),
         le(HALF * Tr(G), r"{prf:ref}`thm-trace-bound` with $A=G$", Spectral(G)),
@@ -132,26 +128,18 @@ def t24():
 
     name = "logistic regression: both forms against their closed forms"
     both = "the true information is 0.2 above both at (5, 5), 1 below both at (0, 10)"
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(name, logistic_scores, surrogate, TIGHT),
-            Check(both, logistic_scores, crossing, 0),
-        ],
-        [
-            Mutant("half the trace bounds it", 1, HALF * HALF * Tr(G)),
-            Mutant(
-                "the two forms exchanged",
-                name,
-                lambda m, s: logistic_scores(m, s)[::-1],
-            ),
-            Mutant("dropped ½", name, doubled(logistic_scores)),
-            Mutant(
-                "a bound large enough to hold",
-                both,
-                lambda m, s: tuple(8 * v for v in logistic_scores(m, s)),
-            ),
-        ],
+        Check(name, logistic_scores, surrogate, TIGHT),
+        Check(both, logistic_scores, crossing, 0),
+        Mutant("half the trace bounds it", 1, HALF * HALF * Tr(G)),
+        Mutant("the two forms exchanged", name, reordered(logistic_scores, 1, 0)),
+        Mutant("dropped ½", name, doubled(logistic_scores)),
+        Mutant(
+            "a bound large enough to hold",
+            both,
+            after(logistic_scores, lambda pair: 8 * np.array(pair)),
+        ),
     )
 
 

@@ -8,7 +8,7 @@ input, L a root of its mean or sum.
 import numpy as np
 
 from companion.evidence.draws import *
-from companion.evidence.ledger import CORRECTED, HOLDS, claim
+from companion.evidence.ledger import CORRECTED, HOLDS, claim, evidence
 from companion.evidence.notation import I_D, I_R, P, R, W, Y, same
 from companion.proof import *
 from fimlib import information, predictive
@@ -76,10 +76,12 @@ def t26():
         for i in range(2):
             for e in range(4):
                 joint = p[i][:, :, None] * p_e[e][:, None, :] / theta  # (theta, y, y_e)
-                before = entropy(joint.sum((1, 2))) + entropy(joint.sum((0, 1)))
-                before -= entropy(joint.sum(1))
-                after = entropy(joint.sum(2)) + entropy(joint.sum(0))
-                after -= entropy(joint) + entropy(joint.sum((0, 2)))
+                before = table_entropy(joint.sum((1, 2))) + table_entropy(
+                    joint.sum((0, 1))
+                )
+                before -= table_entropy(joint.sum(1))
+                after = table_entropy(joint.sum(2)) + table_entropy(joint.sum(0))
+                after -= table_entropy(joint) + table_entropy(joint.sum((0, 2)))
                 truth[i] += (before - after) / 4
         return gap(function(np.log(p), np.log(p_e)), truth)
 
@@ -87,34 +89,21 @@ def t26():
         "BLR: epig and jepig equal the drop of the evaluation labels' EIG",
         "predictive.epig equals the drop over a table of parameters",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(linear, linear_scores, regression, TIGHT),
-            Check(table, predictive.epig, tables, TIGHT),
-        ],
-        [
-            Mutant("EIG for EPIG", linear, lambda b, x, e: (b.eig(x), b.jepig(x, e))),
-            Mutant(
-                "joint for single",
-                linear,
-                lambda b, x, e: (b.jepig(x, e), b.jepig(x, e)),
-            ),
-            Mutant(
-                "sum for mean", table, lambda p, e: predictive.epig(p, e) * e.shape[0]
-            ),
-            Mutant("BALD for EPIG", table, lambda p, e: predictive.bald(p)),
-        ],
+        Check(linear, linear_scores, regression, TIGHT),
+        Check(table, predictive.epig, tables, TIGHT),
+        Mutant("EIG for EPIG", linear, lambda b, x, e: (b.eig(x), b.jepig(x, e))),
+        Mutant(
+            "joint for single", linear, lambda b, x, e: (b.jepig(x, e), b.jepig(x, e))
+        ),
+        Mutant("sum for mean", table, lambda p, e: predictive.epig(p, e) * e.shape[0]),
+        Mutant("BALD for EPIG", table, lambda p, e: predictive.bald(p)),
     )
 
 
 def linear_scores(blr, x, x_eval):
     return blr.epig(x, x_eval), blr.jepig(x, x_eval)
-
-
-def entropy(table):
-    table = table[table > 0]
-    return float(-(table * np.log(table)).sum())
 
 
 # --- T27 -------------------------------------------------------------------------
@@ -124,12 +113,11 @@ def entropy(table):
     "T27",
     CORRECTED,
     "thm-epig-display eq-epig-display eq-epig-jepig eq-errata-talk-epig",
-    correction=(
-        "the left-hand side is the conditional information that T26 minimises, not "
-        "EPIG, which can exceed the right-hand side"
-    ),
 )
 def t27():
+    """The left-hand side is the conditional information that T26 minimises, not EPIG,
+    which can exceed the right-hand side.
+    """
     before = Let(r"\Sigma", P.I)
     spread = Let("G_Q", ROOT_E * Q.I * ROOT_E.T)
     f_sum = Let("F_E", ROOT_E.T * ROOT_E)
@@ -190,31 +178,25 @@ def t27():
         "information.epig equals their mean over evaluation inputs",
         "the proxies equal what the talk prints, ½ kept",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(display, display_sides, display_exceeded, 0),
-            Check(joint, information.jepig, dense_jepig, TIGHT),
-            Check(single, information.epig, dense_epig, TIGHT),
-            Check(proxies, all_proxies, dense_proxies, TIGHT),
-        ],
-        [
-            Mutant(
-                "conditional information on the left",
-                display,
-                lambda x, e: (0.0, display_sides(x, e)[1]),
-            ),
-            Mutant("dropped ½", joint, doubled(information.jepig)),
-            Mutant("EIG for JEPIG", joint, lambda r, e, p: information.eig(r, p)),
-            Mutant("mean for sum", joint, information.epig_upper),
-            Mutant("Jensen in EPIG", single, information.epig_upper),
-            Mutant(
-                "sum for mean",
-                single,
-                lambda r, e, p: information.epig(r, e, p) * len(e),
-            ),
-            Mutant("dropped ½", proxies, doubled(all_proxies)),
-        ],
+        Check(display, display_sides, display_exceeded, 0),
+        Check(joint, information.jepig, dense_jepig, TIGHT),
+        Check(single, information.epig, dense_epig, TIGHT),
+        Check(proxies, all_proxies, dense_proxies, TIGHT),
+        Mutant(
+            "conditional information on the left",
+            display,
+            lambda x, e: (0.0, display_sides(x, e)[1]),
+        ),
+        Mutant("dropped ½", joint, doubled(information.jepig)),
+        Mutant("EIG for JEPIG", joint, lambda r, e, p: information.eig(r, p)),
+        Mutant("mean for sum", joint, information.epig_upper),
+        Mutant("Jensen in EPIG", single, information.epig_upper),
+        Mutant(
+            "sum for mean", single, lambda r, e, p: information.epig(r, e, p) * len(e)
+        ),
+        Mutant("dropped ½", proxies, doubled(all_proxies)),
     )
 
 

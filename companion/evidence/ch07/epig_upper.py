@@ -5,7 +5,7 @@ import torch
 
 from companion.evidence.ch07.epig import F_BAR, F_E, I_M, ROOT_E, Q, dense_jepig, mean
 from companion.evidence.draws import TIGHT, predictive_problem, worst
-from companion.evidence.ledger import CORRECTED, claim
+from companion.evidence.ledger import CORRECTED, claim, evidence
 from companion.evidence.notation import I_R, P, R, at_most
 from companion.proof import *
 from fimlib import information
@@ -14,16 +14,13 @@ from fimlib import information
 @claim(
     "T50",
     CORRECTED,
-    (
-        "thm-epig-upper eq-epig-g eq-epig-upper eq-epig-repaired eq-epig-sandwich "
-        "eq-epig-disguise"
-    ),
-    correction=(
-        r"the missing first term $\tfrac12\log\det(I+\bar FP^{-1})$ turns the display "
-        "into a true upper bound of EPIG"
-    ),
+    "thm-epig-upper eq-epig-g eq-epig-upper eq-epig-repaired eq-epig-sandwich "
+    "eq-epig-disguise",
 )
 def t50():
+    r"""The missing first term $\tfrac12\log\det(I+\bar FP^{-1})$ turns the display into
+    a true upper bound of EPIG.
+    """
     extra = Sym("B", "n", "D")
     f_one = Sym("F", "D", "D", "psd")
     n = Let("N", ROOT_E * Q.I * ROOT_E.T)
@@ -102,23 +99,19 @@ def t50():
         "information.epig_upper equals the four log-determinants of the mean",
         "EPIG ≤ EPIG upper ≤ JEPIG ≤ EIG and JEPIG ≤ its trace, 60 random problems",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(upper, information.epig_upper, dense_upper, TIGHT),
-            Check(order, chain_of_scores, violations, 0),
-        ],
-        [
-            Mutant("the bound with the display's term alone", 1, -g(F_BAR)),
-            Mutant("half the bound", 1, HALF * g(F_BAR)),
-            Mutant("JEPIG below half the EIG", 3, HALF * HALF * logdet(I_R + block(P))),
-            Mutant("half the trace", 6, HALF * trace),
-            Mutant("a quarter for ½", 8, HALF * LEAST.I * Tr(R.T * R) * HALF),
-            Mutant("sum for mean", upper, information.jepig),
-            Mutant("no Jensen", upper, information.epig),
-            Mutant("the talk's display", upper, information.epig_proxy),
-            Mutant("order reversed", order, lambda *a: chain_of_scores(*a).flip(0)),
-        ],
+        Check(upper, information.epig_upper, dense_upper, TIGHT),
+        Check(order, chain_of_scores, violations, 0),
+        Mutant("the bound with the display's term alone", 1, -g(F_BAR)),
+        Mutant("half the bound", 1, HALF * g(F_BAR)),
+        Mutant("JEPIG below half the EIG", 3, HALF * HALF * logdet(I_R + block(P))),
+        Mutant("half the trace", 6, HALF * trace),
+        Mutant("a quarter for ½", 8, HALF * LEAST.I * Tr(R.T * R) * HALF),
+        Mutant("sum for mean", upper, information.jepig),
+        Mutant("no Jensen", upper, information.epig),
+        Mutant("the talk's display", upper, information.epig_proxy),
+        Mutant("order reversed", order, lambda *a: chain_of_scores(*a).flip(0)),
     )
 
 

@@ -9,8 +9,8 @@ import sympy
 import torch
 
 from companion.evidence.ch08.log_det_mi import schur
-from companion.evidence.draws import TIGHT, gap, gradients
-from companion.evidence.ledger import CORRECTED, claim
+from companion.evidence.draws import TIGHT, gap, gradients, seeded
+from companion.evidence.ledger import CORRECTED, claim, evidence
 from companion.evidence.notation import I_N, N, at_most, same
 from companion.proof import *
 from fimlib import information, selection, similarity
@@ -22,46 +22,20 @@ POINTS = ((2.0, 0.0), (-1.9, 0.0), (0.0, 1.0))
 SHARE = 15.21 / 20.21
 
 
-def unit_rows(width):
-    """A symbol U whose rows have length one."""
-
-    def make(world):
-        rows = world.rng.standard_normal((world.size(N), world.size(width)))
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-    return Sym("U", N, width, make=make)
-
-
-def augmented(world):
-    """[1, U] / sqrt 2."""
-    rows = world.draw(UNIT)
-    return np.column_stack([np.ones(len(rows)), rows]) / np.sqrt(2)
-
-
-UNIT = unit_rows("D")
-ONES = Sym(r"\mathbf 1", N, make=lambda world: np.ones(world.size(N)))
-AUGMENTED = Sym("V", N, "D+1", make=augmented)
-LENGTHS = Sym(
-    r"\Delta",
-    N,
-    N,
-    "pd",
-    make=lambda world: np.diag(np.exp(world.rng.uniform(-1, 1, world.size(N)))),
-)
-GRAM = HALF * ONES * ONES.T + HALF * UNIT * UNIT.T
+HALF_ROOT = Const(1 / sympy.sqrt(2))
+UNIT = Sym("U", N, "D")
+ONES = ones(r"\mathbf 1", N)
+AUGMENTED = columns_of("V", HALF_ROOT * ONES, HALF_ROOT * UNIT)
+LENGTHS = Sym(r"\Delta", N, N, "pd")
+GRAM = HALF * (ONES * ONES.T + UNIT * UNIT.T)
 SIMILAR = Let(r"\tfrac12(\mathbf 1\mathbf 1^\top+U U^\top)", GRAM)
 
 
-@claim(
-    "T33",
-    CORRECTED,
-    "thm-sim-span eq-sim-span",
-    correction=(
-        "neither maximises log det S: BADGE samples by distances to points, SIMILAR "
-        "normalises the gradients and adds 1 to the diagonal"
-    ),
-)
+@claim("T33", CORRECTED, "thm-sim-span eq-sim-span")
 def t33():
+    """Neither maximises log det S: BADGE samples by distances to points, SIMILAR
+    normalises the gradients, or features, and adds λ to the diagonal.
+    """
     chosen = Sym("B", "n", "n+m")
     g, w = Sym("g", "n+m"), Sym("w", "n")
     s_b = Let("S_B", chosen * chosen.T)
@@ -71,23 +45,23 @@ def t33():
     to_span = g.T * (Eye("n+m") - projector) * g
     to_point = (g - chosen.T * w).T * (g - chosen.T * w)
     share, flat, square = counterexample()
-    unit = unit_rows(f"{N}+n")  # independent rows
+    unit = Sym("U", N, f"{N}+n")
     kernel = (LENGTHS * unit) * (LENGTHS * unit).T
     steps = [
-        *chain(
+        same(
             Det(whole),
-            eq(
-                to_span * Det(s_b),
-                r"one more gradient, $\Pi_B=B^\top S_B^{-1}B$: the volume grows by the "
-                "squared distance to the span",
-                *rules,
-            ),
+            to_span * Det(s_b),
+            r"one more gradient, $\Pi_B=B^\top S_B^{-1}B$: the volume grows by the "
+            "squared distance to the span",
+            Positive(s_b),
+            *rules,
         ),
         at_most(
             to_span,
             to_point,
             r"no point $B^\top w$ of the span is closer, no chosen gradient in "
             "particular",
+            Positive(s_b),
             Congruences(((chosen * g - s_b * w, s_b.I),)),
         ),
         share,
@@ -98,11 +72,12 @@ def t33():
             2 * logdet(LENGTHS) + logdet(unit * unit.T),
             r"gradients $\Delta U$ with unit rows in $U$: $\log\det S$ counts every "
             "length, a cosine none",
+            Positive(unit * unit.T),
             Multiplicative(LENGTHS, unit * unit.T, LENGTHS),
         ),
         same(
             logdet(I_N + SIMILAR),
-            logdet(Eye("D+1") + AUGMENTED.T * AUGMENTED),
+            logdet(Eye("1+D") + AUGMENTED.T * AUGMENTED),
             r"$\frac12(1+\cos)$ is the Gram matrix of $V=[1,U]/\sqrt2$: twice an EIG "
             "under $P=I_{D+1}$, {prf:ref}`thm-sim-duality`",
             Given(AUGMENTED * AUGMENTED.T, GRAM),
@@ -117,29 +92,25 @@ def t33():
         "kind='similar' is the Gram matrix of [1, g/|g|]/√2, whatever the lengths",
         "log_det of it with jitter 1 is twice batch_eig of [1, g/|g|]/√2 under P = I",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(points, selection.k_means_pp, share_of_b, 4, MONTE_CARLO),
-            Check(networks, badge_of_points, share_of_b, 4, MONTE_CARLO),
-            Check(volume, greedy_pair, best_pair, 0),
-            Check(dpp, selection.k_dpp, share_of_ac, 4, MONTE_CARLO),
-            Check(cosine, similarity.similarity_matrix, gram_of_augmented, TIGHT),
-            Check(similar, similarity.similarity_matrix, similar_log_det, TIGHT),
-        ],
-        [
-            Mutant("distance to the origin", 1, squared * Det(s_b)),
-            Mutant("half the distance", 2, HALF * HALF * to_point),
-            Mutant("cosine alone", 7, logdet(I_N + UNIT * UNIT.T)),
-            Mutant("k-DPP for k-means++", points, selection.k_dpp),
-            Mutant("uniform for k-means++", points, at_random),
-            Mutant("log det for BADGE", networks, lambda x, k, **_: greedy_pair(x)),
-            Mutant("the two longest", volume, lambda x: selection.top_k(norms(x), 2)),
-            Mutant("k-means++ for a k-DPP", dpp, selection.k_means_pp),
-            Mutant("inner products", cosine, with_kind("euclidean")),
-            Mutant("cosine", cosine, with_kind("cosine")),
-            Mutant("cosine", similar, with_kind("cosine")),
-        ],
+        Check(points, selection.k_means_pp, share_of_b, 4, MONTE_CARLO),
+        Check(networks, badge_of_points, share_of_b, 4, MONTE_CARLO),
+        Check(volume, greedy_pair, best_pair, 0),
+        Check(dpp, selection.k_dpp, share_of_ac, 4, MONTE_CARLO),
+        Check(cosine, similarity.similarity_matrix, gram_of_augmented, TIGHT),
+        Check(similar, similarity.similarity_matrix, similar_log_det, TIGHT),
+        Mutant("distance to the origin", 1, squared * Det(s_b)),
+        Mutant("half the distance", 2, HALF * HALF * to_point),
+        Mutant("cosine alone", 7, logdet(I_N + UNIT * UNIT.T)),
+        Mutant("k-DPP for k-means++", points, selection.k_dpp),
+        Mutant("uniform for k-means++", points, at_random),
+        Mutant("log det for BADGE", networks, lambda x, k, **_: greedy_pair(x)),
+        Mutant("the two longest", volume, lambda x: selection.top_k(norms(x), 2)),
+        Mutant("k-means++ for a k-DPP", dpp, selection.k_means_pp),
+        Mutant("inner products", cosine, with_kind("euclidean")),
+        Mutant("cosine", cosine, with_kind("cosine")),
+        Mutant("cosine", similar, with_kind("cosine")),
     )
 
 
@@ -170,13 +141,6 @@ def counterexample():
         same(found, value, reason, tex=(label, sympy.latex(value)))
         for found, value, label, reason in lines
     ]
-
-
-# --- numeric checks --------------------------------------------------------------
-
-
-def seeded(rng):
-    return torch.Generator().manual_seed(int(rng.integers(2**31)))
 
 
 def batches_of_two(function, rng, draws=400):

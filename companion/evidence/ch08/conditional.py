@@ -8,7 +8,7 @@ import numpy as np
 
 from companion.evidence.ch08.log_det_mi import R_A, R_E, S_A, schur, stacked
 from companion.evidence.draws import TIGHT, gap, gradients, log_det, worst
-from companion.evidence.ledger import CONDITIONS, claim
+from companion.evidence.ledger import CONDITIONS, claim, evidence
 from companion.evidence.notation import I_D, I_K, LAM, K, same
 from companion.proof import *
 from fimlib import information, similarity
@@ -24,14 +24,9 @@ F_A, F_E = Let("F_A", R_A.T * R_A), Let("F_E", R_E.T * R_E)
 
 
 def stack(name, *parts):
-    """f(name) = log det(λ I + S) of several sets in one, and the rules for it."""
+    """ℓ(name) = log det(λ I + S) of several sets in one, and the rules for it."""
     size = "+".join(p.rows for p in parts)
-    rows = Sym(
-        f"R_{{{name}}}",
-        size,
-        "D",
-        make=lambda world: np.vstack([world.draw(p) for p in parts]),
-    )
+    rows = rows_of(f"R_{{{name}}}", *parts)
     fisher = parts[0].T * parts[0]
     for part in parts[1:]:
         fisher = fisher + part.T * part
@@ -42,19 +37,14 @@ def stack(name, *parts):
         Sylvester(rows, rows.T / LAM),
         Scaled(LAM, large),
     )
-    return Let(f"f({name})", logdet(LAM * Eye(size) + rows * rows.T)), rules
+    return Let(rf"\ell({name})", logdet(LAM * Eye(size) + rows * rows.T)), rules
 
 
-@claim(
-    "T35",
-    CONDITIONS,
-    "thm-sim-conditional eq-sim-conditional",
-    correction=(
-        "with the training set as T this is the posterior that T32 forgot; with its "
-        "true-label gradients, which vanish on a fitted set, it is forgotten again"
-    ),
-)
+@claim("T35", CONDITIONS, "thm-sim-conditional eq-sim-conditional")
 def t35():
+    """With the training set as T this is the posterior that T32 forgot; with its
+    true-label gradients, which vanish on a fitted set, it is forgotten again.
+    """
     count = scalar(K)
     a, t = LAM * I_K + S_A, LAM * I_T + S_T
     rest = a - S_AT * t.I * S_TA
@@ -70,6 +60,7 @@ def t35():
     p_aet = Let("P_{A E T}", P_T + F_A + F_E)
     by_parameters = logdet(p_at) + logdet(p_et) - logdet(p_aet) - logdet(P_T)
     left = logdet(I_K + R_A * p_et.I * R_A.T)
+    alike = Equal(rest, LAM * after)
     steps = [
         same(
             LAM * after,
@@ -80,12 +71,14 @@ def t35():
             logdet(whole) - logdet(t),
             eq(
                 logdet(conditional),
-                r"$f(A,T)-f(T)$ is LogDetCG: Schur complement",
+                r"$\ell(A,T)-\ell(T)$ is LogDetCG: Schur complement",
+                alike,
                 *block_rules,
             ),
             eq(
                 count * logdet(LAM) + gain,
                 r"line 1: twice the EIG under $P_T$, and a constant",
+                alike,
                 Scaled(LAM, after),
             ),
         ),
@@ -116,20 +109,16 @@ def t35():
         "log-determinants",
         "the more is known, the less a batch is worth: log_det_cg falls with T",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(gains, similarity.log_det_cg, twice_eig, TIGHT),
-            Check(mutual, similarity.log_det_cmi, twice_jepig, TIGHT),
-            Check(order, similarity.log_det_cg, falls, 0),
-        ],
-        [
-            Mutant("dropped ½", gains, lambda *k, jitter: cg(*k, jitter=jitter) / 2),
-            Mutant("known set left out", gains, without_known),
-            Mutant("dropped ½", mutual, lambda *k, jitter: cmi(*k, jitter=jitter) / 2),
-            Mutant("known set left out", mutual, unconditional),
-            Mutant("sign turned", order, lambda *k, jitter: -cg(*k, jitter=jitter)),
-        ],
+        Check(gains, similarity.log_det_cg, twice_eig, TIGHT),
+        Check(mutual, similarity.log_det_cmi, twice_jepig, TIGHT),
+        Check(order, similarity.log_det_cg, falls, 0),
+        Mutant("dropped ½", gains, lambda *k, jitter: cg(*k, jitter=jitter) / 2),
+        Mutant("known set left out", gains, without_known),
+        Mutant("dropped ½", mutual, lambda *k, jitter: cmi(*k, jitter=jitter) / 2),
+        Mutant("known set left out", mutual, unconditional),
+        Mutant("sign turned", order, lambda *k, jitter: -cg(*k, jitter=jitter)),
     )
 
 

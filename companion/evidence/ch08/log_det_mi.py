@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import subspace_angles
 
 from companion.evidence.draws import gap, gradients, log_det, pd_matrix, worst
-from companion.evidence.ledger import CORRECTED, claim
+from companion.evidence.ledger import CORRECTED, claim, evidence
 from companion.evidence.notation import I_D, I_K, LAM, E, K, P, same
 from companion.proof import *
 from companion.proof.rules import identity
@@ -33,26 +33,11 @@ def schur(a, cross, e, cross_t):
     return whole, rules
 
 
-def orthonormal(size, name):
-    """`make` for (size, D) orthonormal rows; two of them share no direction."""
-
-    def make(world):
-        count, width = world.size(size), world.size(f"{K}+{E}+n")
-        return np.linalg.qr(world.rng.standard_normal((width, count)))[0].T
-
-    return Sym(name, size, f"{K}+{E}+n", make=make)
-
-
-@claim(
-    "T34",
-    CORRECTED,
-    "thm-sim-mi eq-sim-mi eq-sim-angles eq-errata-talk-log-det-mi",
-    correction=(
-        "the factor ½ and λ are missing; without λ the formula is infinite as soon as"
-        " the evaluation gradients span the candidate's, and else sees angles only"
-    ),
-)
+@claim("T34", CORRECTED, "thm-sim-mi eq-sim-mi eq-sim-angles eq-errata-talk-log-det-mi")
 def t34():
+    """The factor ½ and λ are missing; without λ the formula is infinite as soon as the
+    evaluation gradients span the candidate's, and else sees angles only.
+    """
     a, e = LAM * I_K + S_A, LAM * I_E + S_E
     schur_complement = a - S_AE * e.I * S_EA
     rest = Let(r"S_{A\mid E}", schur_complement)
@@ -63,26 +48,27 @@ def t34():
     cross = Let(r"\tilde S_{A E}", R_A * P.I * R_E.T)
     cross_t = Let(r"\tilde S_{E A}", R_E * P.I * R_A.T)
     jepig = HALF * logdet(I_K + S_A / LAM) - HALF * logdet(after)
+    alike = Equal(rest, LAM * after)
     steps = [
         same(
             LAM * after,
             schur_complement,
             r"Woodbury, {prf:ref}`thm-sylvester`; call this $S_{A\mid E}$",
         ),
-        *chain(
+        same(
             jepig,
-            eq(
-                HALF * logdet(a) - HALF * logdet(rest),
-                r"{eq}`eq-epig-jepig`, $P=\lambda I$, and $\lambda^{\batchvar}$ "
-                r"cancels: LogDetMI, with ½ and $\lambda$",
-                Scaled(LAM, after),
-                Scaled(1 / LAM, a),
-            ),
+            HALF * logdet(a) - HALF * logdet(rest),
+            r"{eq}`eq-epig-jepig`, $P=\lambda I$, and $\lambda^{\batchvar}$ "
+            r"cancels: LogDetMI, with ½ and $\lambda$",
+            alike,
+            Scaled(LAM, after),
+            Scaled(1 / LAM, a),
         ),
         same(
             logdet(whole) - logdet(e),
             logdet(rest),
             "block determinant (Schur complement): line 2 is symmetric in the two sets",
+            alike,
             *rules,
         ),
         same(
@@ -102,34 +88,31 @@ def t34():
         r"softmax, λ = 0: finite up to $(\numclasses-1)(d+1)-1$ gradients at hard "
         "labels, refused from one more on",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(exact, similarity.log_det_mi, twice_jepig, 1e-8),
-            Check(weighted, similarity.log_det_mi, twice_dense, 1e-10),
-            Check(slope, similarity.jepig_small_prior_slope, growth, 1e-3),
-            Check(limit, similarity.log_det_mi, sum_over_angles, 1e-9),
-            Check(lengths, similarity.log_det_mi, same_span, 1e-9),
-            Check(spanned, similarity.log_det_mi, last_finite_size, 0),
-        ],
-        [
-            Mutant(r"$\lambda$ only once", 1, a - S_AE * S_E.I * S_EA),
-            Mutant("dropped ½", exact, halved),
-            Mutant("no jitter", exact, without_jitter),
-            Mutant("EIG for JEPIG", exact, own_log_det),
-            Mutant("twice the jitter", weighted, double_jitter),
-            Mutant("ranks added up", slope, lambda a, ae, e: len(a) + len(e)),
-            Mutant("dropped ½", limit, halved),
-            Mutant("with a jitter", lengths, unit_jitter),
-            Mutant("with a jitter", spanned, unit_jitter),
-        ],
+        Check(exact, similarity.log_det_mi, twice_jepig, 1e-8),
+        Check(weighted, similarity.log_det_mi, twice_dense, 1e-10),
+        Check(slope, similarity.jepig_small_prior_slope, growth, 1e-3),
+        Check(limit, similarity.log_det_mi, sum_over_angles, 1e-9),
+        Check(lengths, similarity.log_det_mi, same_span, 1e-9),
+        Check(spanned, similarity.log_det_mi, last_finite_size, 0),
+        Mutant(r"$\lambda$ only once", 1, a - S_AE * S_E.I * S_EA),
+        Mutant("dropped ½", exact, halved),
+        Mutant("no jitter", exact, without_jitter),
+        Mutant("EIG for JEPIG", exact, own_log_det),
+        Mutant("twice the jitter", weighted, double_jitter),
+        Mutant("ranks added up", slope, lambda a, ae, e: len(a) + len(e)),
+        Mutant("dropped ½", limit, halved),
+        Mutant("with a jitter", lengths, unit_jitter),
+        Mutant("with a jitter", spanned, unit_jitter),
     )
 
 
 def angles_alone():
     """λ = 0, ranks that add: R = L Q with orthonormal Q; every L drops out."""
-    q_a, q_e = orthonormal(K, "Q_A"), orthonormal(E, "Q_E")
-    l_a, l_e = Sym("L_A", K, K), Sym("L_E", E, E)
+    width = f"{K}+{E}+n"
+    q_a, q_e = (orthonormal_rows(f"Q_{s}", n, width) for s, n in (("A", K), ("E", E)))
+    l_a, l_e = (Sym(f"L_{s}", n, n, "invertible") for s, n in (("A", K), ("E", E)))
     r_a, r_e = l_a * q_a, l_e * q_e
     s_a, s_e = Let("S_A", r_a * r_a.T), Let("S_E", r_e * r_e.T)
     s_ae, s_ea = Let("S_{A E}", r_a * r_e.T), Let("S_{E A}", r_e * r_a.T)
@@ -140,6 +123,8 @@ def angles_alone():
         r"$\lambda=0$: $R_A=L_AQ_A$, $R_E=L_EQ_E$, orthonormal rows in $Q$; lengths "
         r"and mixtures, $L$, are gone, and the singular values of $C=Q_AQ_E^\top$ are "
         r"the $\cos\varphi_i$",
+        Positive(s_a - s_ae * s_e.I * s_ea),
+        Positive(I_K - cosines * cosines.T),
         Given(q_a * q_a.T, I_K),
         Given(q_e * q_e.T, I_E),
         Multiplicative(l_a, I_K - cosines * cosines.T, l_a.T),

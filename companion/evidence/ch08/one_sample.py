@@ -8,24 +8,9 @@ import sympy
 import torch
 
 from companion.evidence.draws import *
-from companion.evidence.ledger import CORRECTED, claim
+from companion.evidence.ledger import CORRECTED, claim, evidence
 from companion.evidence.notation import I_D, C, P, at_most, same
-from companion.evidence.softmax import (
-    G_Y,
-    HARD,
-    I_C,
-    KAPPA,
-    LAMBDA,
-    P_MAX,
-    P_Y,
-    PI,
-    PROBS,
-    SLACK,
-    SOFTMAX,
-    TRACE_ONE,
-    V,
-    variance_of_one_sample,
-)
+from companion.evidence.softmax import *
 from companion.proof import *
 from fimlib import fisher, information
 from fimlib.posterior import GaussianPosterior
@@ -33,17 +18,13 @@ from fimlib.posterior import GaussianPosterior
 EXAMPLE = (0.6, 0.3, 0.1)
 
 
-@claim(
-    "T31",
-    CORRECTED,
-    "thm-sim-label eq-sim-variance eq-sim-hard eq-sim-loewner",
-    correction=(
-        "two cases are mixed: sampled labels are unbiased with high variance, hard "
-        "labels have no variance and a trace that is too small"
-    ),
-)
+@claim("T31", CORRECTED, "thm-sim-label eq-sim-variance eq-sim-hard eq-sim-loewner")
 def t31():
+    """Two cases are mixed: sampled labels are unbiased with high variance, hard labels
+    have no variance and a trace that is too small.
+    """
     factor = I_C - V * V.T * LAMBDA / KAPPA
+    uncertain = Positive(KAPPA)  # p_y < 1
     jac = Sym("J", C, "D")
     # More parameters than classes, so that the rows can be independent.
     last = Sym("J", C, f"{C}+n")
@@ -94,21 +75,21 @@ def t31():
             r"Cauchy-Schwarz: the gap is $\kappa\,W^\top\Lambda W$, "
             r"$W=I-vv^\top\Lambda/\kappa$",
             *SOFTMAX,
+            uncertain,
             Congruences(((factor, KAPPA * LAMBDA),)),
         ),
-        *chain(
+        same(
             V.T * (LAMBDA - G_Y * G_Y.T) * V,
-            eq(
-                KAPPA * (1 - KAPPA),
-                r"line 7 is tight along $v$; negative if and only if $p_y<\frac12$",
-                *SOFTMAX,
-            ),
+            KAPPA * (1 - KAPPA),
+            r"line 7 is tight along $v$; negative if and only if $p_y<\frac12$",
+            *SOFTMAX,
         ),
         at_most(
             jac.T * G_Y * G_Y.T * jac,
             KAPPA * (jac.T * LAMBDA * jac),
             "line 7 after any Jacobian",
             *SOFTMAX,
+            uncertain,
             Congruences(((factor * jac, KAPPA * LAMBDA),)),
         ),
         same(
@@ -116,6 +97,7 @@ def t31():
             V,
             "independent rows: some direction of the parameters maps to $v$, so that "
             "line 8 stands",
+            Positive(last * last.T),
         ),
         *lost_only_if(),
         *chain(
@@ -145,31 +127,27 @@ def t31():
         "largest eigenvalue of the hard label against exact is (1 - p_max)/p_max",
         "½ log det: hard .416, mean over labels .599, exact .810",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(unbiased, fisher.last_layer_roots, mean_of_labels, 4, MONTE_CARLO),
-            Check(spread, fisher.last_layer_roots, squared_error, 4, MONTE_CARLO),
-            Check(bias, fisher.last_layer_roots, trace_deficit, TIGHT),
-            Check(order, fisher.last_layer_roots, loewner_mismatches, 0),
-            Check(tight, fisher.last_layer_roots, largest_factor, 1e-8),
-            Check(plug, information.eig, plugged_in, 5e-4),
-        ],
-        [
-            Mutant("any label in line 4", 4, P_Y),
-            Mutant("$p_y(1-p_y)$ for the factor", 7, P_Y * (1 - P_Y) * LAMBDA),
-            Mutant("factor left out", 9, jac.T * LAMBDA * jac),
-            Mutant("hard for sampled", unbiased, with_estimator("hard_label")),
-            Mutant("uniform for sampled", unbiased, uniform_labels),
-            Mutant("hard for sampled", spread, with_estimator("hard_label")),
-            Mutant("sum for mean over labels", spread, summed_labels),
-            Mutant("sampled for hard", bias, with_estimator("monte_carlo")),
-            Mutant("exact for hard", bias, with_estimator("exact")),
-            Mutant("least probable label", order, other_label),
-            Mutant("least probable label", tight, other_label),
-            Mutant("dropped ½", plug, doubled(information.eig)),
-            Mutant("trace for log det", plug, by_trace(information.eig)),
-        ],
+        Check(unbiased, fisher.last_layer_roots, mean_of_labels, 4, MONTE_CARLO),
+        Check(spread, fisher.last_layer_roots, squared_error, 4, MONTE_CARLO),
+        Check(bias, fisher.last_layer_roots, trace_deficit, TIGHT),
+        Check(order, fisher.last_layer_roots, loewner_mismatches, 0),
+        Check(tight, fisher.last_layer_roots, largest_factor, 1e-8),
+        Check(plug, information.eig, plugged_in, 5e-4),
+        Mutant("any label in line 4", 4, P_Y),
+        Mutant("$p_y(1-p_y)$ for the factor", 7, P_Y * (1 - P_Y) * LAMBDA),
+        Mutant("factor left out", 9, jac.T * LAMBDA * jac),
+        Mutant("hard for sampled", unbiased, with_estimator("hard_label")),
+        Mutant("uniform for sampled", unbiased, uniform_labels),
+        Mutant("hard for sampled", spread, with_estimator("hard_label")),
+        Mutant("sum for mean over labels", spread, summed_labels),
+        Mutant("sampled for hard", bias, with_estimator("monte_carlo")),
+        Mutant("exact for hard", bias, with_estimator("exact")),
+        Mutant("least probable label", order, other_label),
+        Mutant("least probable label", tight, other_label),
+        Mutant("dropped ½", plug, doubled(information.eig)),
+        Mutant("trace for log det", plug, by_trace(information.eig)),
     )
 
 
@@ -204,9 +182,6 @@ def lost_only_if():
         )
         for (w, name, result), reason in zip(directions, reasons, strict=True)
     ]
-
-
-# --- numeric checks --------------------------------------------------------------
 
 
 def single_point(p, count=1, phi=(1.0,)):
@@ -247,10 +222,6 @@ def summed_labels(features, logits, **options):
     roots = fisher.last_layer_roots(features, logits, **options)
     scale = options["num_samples"] ** 0.5 * torch.eye(roots.rank, dtype=torch.float64)
     return roots.scaled(scale.expand(len(roots), -1, -1))
-
-
-def seeded(rng):
-    return torch.Generator().manual_seed(int(rng.integers(2**31)))
 
 
 def mean_of_labels(function, rng):

@@ -10,8 +10,8 @@ import torch
 from companion.evidence.ch08.badge import POINTS
 from companion.evidence.ch08.conditional import F_A, F_E, R_T, kernel
 from companion.evidence.ch08.log_det_mi import R_A, stacked
-from companion.evidence.draws import TIGHT, gap, gradients, worst
-from companion.evidence.ledger import CONDITIONS, claim
+from companion.evidence.draws import TIGHT, gap, gradients, seeded, worst
+from companion.evidence.ledger import CONDITIONS, claim, evidence
 from companion.evidence.notation import I_D, I_K, LAM, P, same
 from companion.proof import *
 from fimlib import information, selection, similarity
@@ -38,41 +38,40 @@ def gain(precision):
     return logdet(I_K + R_A * precision.I * R_A.T), rules
 
 
-@claim(
-    "T36",
-    CONDITIONS,
-    "thm-sim-one eq-sim-one",
-    correction=(
-        "true of what they score, not of how they choose: k-means++, Core-Set and "
-        "LCMD steps, Frank-Wolfe and the cosine normalisation come from no such f"
-    ),
-)
+@claim("T36", CONDITIONS, "thm-sim-one eq-sim-one")
 def t36():
+    """True of the log-determinants that they score, not of how they choose: k-means++,
+    Core-Set and LCMD steps come from no such f, nor do PRISM's facility location and
+    graph cut.
+    """
     p_t = Let("P_T", P + F_T)
     (own, own_rules), (after, after_rules) = gain(P), gain(P + F_E)
     (given, given_rules), (left, left_rules) = gain(p_t), gain(p_t + F_E)
     g = Sym("g", "D")
     steps = [
-        *chain(f("A", F_A), eq(own, "LogDet: twice the EIG", *own_rules)),
-        *chain(
+        same(f("A", F_A), own, "LogDet: twice the EIG", *own_rules),
+        same(
             f("A", F_A) + f("E", F_E) - f(r"A\cup E", F_A, F_E),
-            eq(own - after, "LogDetMI: twice the JEPIG", *own_rules, *after_rules),
+            own - after,
+            "LogDetMI: twice the JEPIG",
+            *own_rules,
+            *after_rules,
         ),
-        *chain(
+        same(
             f(r"A\cup T", F_A, F_T) - f("T", F_T),
-            eq(given, r"LogDetCG: twice the EIG under $P_T=P+F_T$", *given_rules),
+            given,
+            r"LogDetCG: twice the EIG under $P_T=P+F_T$",
+            *given_rules,
         ),
-        *chain(
+        same(
             f(r"A\cup T", F_A, F_T)
             + f(r"E\cup T", F_E, F_T)
             - f(r"A\cup E\cup T", F_A, F_E, F_T)
             - f("T", F_T),
-            eq(
-                given - left,
-                r"LogDetCMI: twice the JEPIG under $P_T$",
-                *given_rules,
-                *left_rules,
-            ),
+            given - left,
+            r"LogDetCMI: twice the JEPIG under $P_T$",
+            *given_rules,
+            *left_rules,
         ),
         same(
             HALF * Tr(g * g.T / LAM),
@@ -87,23 +86,19 @@ def t36():
         "exception: turning gradients round changes BADGE's batches, no log det",
         "exception: lengths change every EIG, and no $(1+\\cos)/2$",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(greedy, selection.greedy_log_det, sum_of_gains, TIGHT),
-            Check(mutual, selection.log_det_mi, half_log_det_mi, TIGHT),
-            Check(lengths, selection.badge, longest_first, 0),
-            Check(signs, selection.k_means_pp, signs_matter, 0),
-            Check(scales, similarity.similarity_matrix, lengths_matter, TIGHT),
-        ],
-        [
-            Mutant("prior for posterior", 3, own),
-            Mutant("k-means++", greedy, k_means_batch),
-            Mutant("EIG for JEPIG", mutual, eig_batch),
-            Mutant("the most certain first", lengths, most_certain),
-            Mutant("greedy log det", signs, greedy_batch),
-            Mutant("inner products", scales, lambda rows, **_: gram(rows)),
-        ],
+        Check(greedy, selection.greedy_log_det, sum_of_gains, TIGHT),
+        Check(mutual, selection.log_det_mi, half_log_det_mi, TIGHT),
+        Check(lengths, selection.badge, longest_first, 0),
+        Check(signs, selection.k_means_pp, signs_matter, 0),
+        Check(scales, similarity.similarity_matrix, lengths_matter, TIGHT),
+        Mutant("prior for posterior", 3, own),
+        Mutant("k-means++", greedy, k_means_batch),
+        Mutant("EIG for JEPIG", mutual, eig_batch),
+        Mutant("the most certain first", lengths, most_certain),
+        Mutant("greedy log det", signs, greedy_batch),
+        Mutant("inner products", scales, lambda rows, **_: gram(rows)),
     )
 
 
@@ -172,7 +167,7 @@ def signs_matter(function, rng):
     """0 if most of 200 batches of two hold b, and few once b is turned round."""
     points = np.array(POINTS)
     turned = points * [[1.0], [-1.0], [1.0]]
-    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    generator = seeded(rng)
 
     def batches_with_b(rows):
         drawn = [function(rows, 2, generator=generator) for _ in range(200)]

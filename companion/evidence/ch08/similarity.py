@@ -7,7 +7,7 @@ R' R is the Fisher information that they stand for.
 import numpy as np
 
 from companion.evidence.draws import *
-from companion.evidence.ledger import HOLDS, claim
+from companion.evidence.ledger import HOLDS, claim, evidence
 from companion.evidence.notation import I_D, I_N, LAM, C, N, P, same
 from companion.proof import *
 from fimlib import information, similarity
@@ -16,12 +16,7 @@ ROWS = Sym("R", N, "D")
 S = Let("S", ROWS * ROWS.T)
 
 
-def signs(world):
-    count = world.size(N)
-    return np.diag(world.rng.choice((-1.0, 1.0), count))
-
-
-FLIP = Sym(r"\Delta", N, N, make=signs)
+FLIP = signs(r"\Delta", N)
 FLIPPED = FLIP * ROWS
 
 
@@ -51,14 +46,12 @@ def t30():
                 Scaled(LAM, I_D + outer / LAM),
             ),
         ),
-        *chain(
+        same(
             logdet(P + outer) - logdet(P),
-            eq(
-                logdet(I_N + kernel),
-                r"the same for any precision: $RP^{-1}R^\top$ takes the place of $S$",
-                Multiplicative(P, I_D + P.I * outer),
-                Sylvester(P.I * ROWS.T, ROWS),
-            ),
+            logdet(I_N + kernel),
+            r"the same for any precision: $RP^{-1}R^\top$ takes the place of $S$",
+            Multiplicative(P, I_D + P.I * outer),
+            Sylvester(P.I * ROWS.T, ROWS),
         ),
         same(
             (u.T * jac).T * (u.T * jac),
@@ -94,20 +87,16 @@ def t30():
         "with a posterior it is twice batch_eig, and the D × D log-determinants",
         "gradients turned round at random leave log_det as it is",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(sides, similarity.log_det, parameter_side, TIGHT),
-            Check(weighted, posterior_log_det, two_batch_eig, TIGHT),
-            Check(turned, euclidean_log_det, unchanged_by_signs, TIGHT),
-        ],
-        [
-            Mutant("no jitter", sides, lambda s, jitter: similarity.log_det(s, 1.0)),
-            Mutant("halved", sides, halved(similarity.log_det)),
-            Mutant("posterior left out", weighted, prior_log_det),
-            Mutant("unit diagonal left out", weighted, bare_log_det),
-            Mutant(r"$(1+\cos)/2$ for inner products", turned, cosine_log_det),
-        ],
+        Check(sides, similarity.log_det, parameter_side, TIGHT),
+        Check(weighted, posterior_log_det, two_batch_eig, TIGHT),
+        Check(turned, euclidean_log_det, unchanged_by_signs, TIGHT),
+        Mutant("no jitter", sides, lambda s, jitter: similarity.log_det(s, 1.0)),
+        Mutant("halved", sides, halved(similarity.log_det)),
+        Mutant("posterior left out", weighted, prior_log_det),
+        Mutant("unit diagonal left out", weighted, bare_log_det),
+        Mutant(r"$(1+\cos)/2$ for inner products", turned, cosine_log_det),
     )
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from companion.evidence.draws import doubled, gap, gradients, worst
-from companion.evidence.ledger import CORRECTED, claim
-from companion.evidence.notation import I_D, I_K, I_R, LAM, K, same
+from companion.evidence.ledger import CORRECTED, claim, evidence
+from companion.evidence.notation import I_D, I_K, I_R, LAM, K, at_least, at_most, same
 from companion.proof import *
 from fimlib import information, similarity
 from fimlib.fisher import FisherRoots
@@ -22,40 +22,34 @@ ROWS = Sym("R", K, "D")
 
 
 @claim(
-    "T32",
-    CORRECTED,
-    "thm-sim-prior eq-sim-prior eq-errata-prior eq-errata-talk-prior",
-    correction=(
-        "the EIG diverges like (r/2) log(1/λ); rank comes first, and without full "
-        "rank log det S is minus infinity for every batch"
-    ),
+    "T32", CORRECTED, "thm-sim-prior eq-sim-prior eq-errata-prior eq-errata-talk-prior"
 )
 def t32():
+    """The EIG diverges like (r/2) log(1/λ); rank comes first, and without full rank log
+    det S is minus infinity for every batch.
+    """
     s_full = Sym("S", K, K, "pd")
     root = Sym("L", "r+n", "r")
     inner = Let(r"(L^\top L)", root.T * root)
+    full_rank = Positive(inner)
     rest = Let("M", LAM * inner.I)
     rank, count = scalar("r"), scalar(K)
     batch_a, batch_b = two_batches()
     steps = [
-        *chain(
+        same(
             HALF * logdet(I_D + ROWS.T * ROWS / LAM),
-            eq(
-                HALF * logdet(I_K + ROWS * ROWS.T / LAM),
-                r"{prf:ref}`thm-sim-duality`: EIG under $P=\lambda I$",
-                Sylvester(ROWS.T, ROWS / LAM),
-            ),
+            HALF * logdet(I_K + ROWS * ROWS.T / LAM),
+            r"{prf:ref}`thm-sim-duality`: EIG under $P=\lambda I$",
+            Sylvester(ROWS.T, ROWS / LAM),
         ),
-        *chain(
+        same(
             HALF * logdet(I_K + s_full / LAM),
-            eq(
-                -HALF * count * logdet(LAM)
-                + HALF * logdet(s_full)
-                + HALF * logdet(I_K + LAM * s_full.I),
-                r"full rank, $S\succ0$: take $S/\lambda$ out",
-                Scaled(1 / LAM, s_full + LAM * I_K),
-                Multiplicative(s_full, I_K + LAM * s_full.I),
-            ),
+            -HALF * count * logdet(LAM)
+            + HALF * logdet(s_full)
+            + HALF * logdet(I_K + LAM * s_full.I),
+            r"full rank, $S\succ0$: take $S/\lambda$ out",
+            Scaled(1 / LAM, s_full + LAM * I_K),
+            Multiplicative(s_full, I_K + LAM * s_full.I),
         ),
         *chain(
             HALF * logdet(Eye("r+n") + root * root.T / LAM),
@@ -71,26 +65,25 @@ def t32():
                 + HALF * logdet(I_R + rest),
                 r"$M=\lambda(L^\top L)^{-1}$; the eigenvalues of $L^\top L$ are "
                 "$s_1,\\dots,s_r$",
+                full_rank,
                 Scaled(1 / LAM, inner + LAM * I_R),
                 Multiplicative(inner, I_R + rest),
             ),
         ),
-        *chain(
+        at_least(
             HALF * logdet(I_R + rest),
-            ge(
-                HALF * (Tr(rest) - HALF * Tr(rest * rest)),
-                r"what is left over: $\log(1+\ell)\ge\ell-\ell^2/2$, so that its first "
-                "order is",
-                Spectral(rest),
-            ),
+            HALF * (Tr(rest) - HALF * Tr(rest * rest)),
+            r"what is left over: $\log(1+\ell)\ge\ell-\ell^2/2$, so that its first "
+            "order is",
+            full_rank,
+            Spectral(rest),
         ),
-        *chain(
+        at_most(
             HALF * logdet(I_R + rest),
-            le(
-                HALF * Tr(rest),
-                r"$\tfrac12\tr M=\tfrac\lambda2\sum_i1/s_i$",
-                Spectral(rest),
-            ),
+            HALF * Tr(rest),
+            r"$\tfrac12\tr M=\tfrac\lambda2\sum_i1/s_i$",
+            full_rank,
+            Spectral(rest),
         ),
         same(
             at_small_prior(*batch_a) - at_small_prior(*batch_b),
@@ -119,28 +112,24 @@ def t32():
         "λ = 1e-30: log_det of S keeps its digits in float64",
         "12 gradients: the best triple at λ = 1e-6 is the one with the largest det S",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(series, similarity.eig_small_prior, first_order, 1.0),
-            Check(deficient, information.batch_eig, dependent_rows, 1e-5),
-            Check(extreme, similarity.log_det, thirty_orders, 1e-13),
-            Check(best, similarity.log_det, best_triple, 0),
-        ],
-        [
-            Mutant("the talk's display, no log λ", 2, HALF * logdet(s_full)),
-            Mutant("second order dropped", 5, HALF * Tr(rest)),
-            Mutant("half the first order", 6, HALF * HALF * Tr(rest)),
-            Mutant(
-                "zeroth order for first",
-                series,
-                lambda s, lam: similarity.eig_small_prior(s, lam, order=0),
-            ),
-            Mutant("dropped ½", series, doubled(similarity.eig_small_prior)),
-            Mutant("dropped ½", deficient, doubled(information.batch_eig)),
-            Mutant("D × D in float64", extreme, parameter_side_float64),
-            Mutant("trace for log det", best, torch.trace),
-        ],
+        Check(series, similarity.eig_small_prior, first_order, 1.0),
+        Check(deficient, information.batch_eig, dependent_rows, 1e-5),
+        Check(extreme, similarity.log_det, thirty_orders, 1e-13),
+        Check(best, similarity.log_det, best_triple, 0),
+        Mutant("the talk's display, no log λ", 2, HALF * logdet(s_full)),
+        Mutant("second order dropped", 5, HALF * Tr(rest)),
+        Mutant("half the first order", 6, HALF * HALF * Tr(rest)),
+        Mutant(
+            "zeroth order for first",
+            series,
+            lambda s, lam: similarity.eig_small_prior(s, lam, order=0),
+        ),
+        Mutant("dropped ½", series, doubled(similarity.eig_small_prior)),
+        Mutant("dropped ½", deficient, doubled(information.batch_eig)),
+        Mutant("D × D in float64", extreme, parameter_side_float64),
+        Mutant("trace for log det", best, torch.trace),
     )
 
 

@@ -7,28 +7,23 @@ covariance of the outputs; s2 the noise variance of a regression label.
 import numpy as np
 
 from companion.evidence.draws import *
-from companion.evidence.ledger import CONDITIONS, claim
+from companion.evidence.ledger import CONDITIONS, claim, evidence
 from companion.evidence.notation import I_D, K, P, same
 from companion.proof import *
-from fimlib import information
+from companion.proof import ones as vector_of_ones
+from fimlib import information, selection
 from fimlib.families import Categorical
 from fimlib.fisher import FisherRoots
 from fimlib.posterior import GaussianPosterior
 
-# --- T44 -------------------------------------------------------------------------
 
-
-@claim(
-    "T44",
-    CONDITIONS,
-    "thm-lens-outputs eq-lens-outputs",
-    correction=(
-        "an ensemble stands for a posterior only if its members are draws from it; "
-        "past its rank, a log-determinant knows of nothing new: at most half of log 2"
-        " for each further example, whatever the noise"
-    ),
-)
+@claim("T44", CONDITIONS, "thm-lens-outputs eq-lens-outputs")
 def t44():
+    r"""An ensemble stands for a posterior only if its members are draws from it; past
+    its rank a log-determinant knows of nothing new: a further example gains
+    $\tfrac12\log(1+c^\top c)$, $c$ its coordinates in those chosen, however small the
+    noise.
+    """
     c, e = r"\numclasses", r"\evalsize"
     jac, root = Sym("J", c, "D"), Sym("U", c, "r")
     s2, members = scalar(r"\sigma^2"), scalar("L")
@@ -39,39 +34,36 @@ def t44():
     known = (P + j_e.T * j_e / s2).I
     given = Let(r"k_{AA\mid E}", k_a - k_ae * (s2 * Eye(e) + k_ee).I * k_ae.T)
     i_k = Eye(K)
-    outputs, ones = Sym("Z", "M", "L"), Sym("u", "L")
+    outputs, ones = Sym("Z", "M", "L"), vector_of_ones("u", "L")
     centre = Eye("L") - ones * ones.T / (ones.T * ones)
     k, mean = Sym("k", "M", "M", "psd"), Sym("m", "M")
+    rows = Sym("B", "n", "n+m")
+    noisy = s2 * Eye("n+m") + rows.T * rows
     steps = [
-        *chain(
+        same(
             HALF * logdet(I_D + jac.T * root * root.T * jac * P.I),
-            eq(
-                HALF * logdet(Eye("r") + root.T * jac * P.I * jac.T * root),
-                r"{prf:ref}`thm-sylvester`: inside stands $k=JP^{-1}J^\top$",
-                Sylvester(jac.T * root, root.T * jac * P.I),
-            ),
+            HALF * logdet(Eye("r") + root.T * jac * P.I * jac.T * root),
+            r"{prf:ref}`thm-sylvester`: inside stands $k=JP^{-1}J^\top$",
+            Sylvester(jac.T * root, root.T * jac * P.I),
         ),
-        *chain(
+        same(
             HALF * logdet(I_D + j_a.T * j_a * P.I / s2),
-            eq(
-                HALF * logdet(i_k + k_a / s2),
-                "a batch of regression labels: BatchBALD",
-                Sylvester(j_a.T / s2, j_a * P.I),
-            ),
+            HALF * logdet(i_k + k_a / s2),
+            "a batch of regression labels: BatchBALD",
+            Sylvester(j_a.T / s2, j_a * P.I),
         ),
         same(
             j_a * known * j_a.T,
             given,
             "Woodbury: conditioning on noisy outputs is a Schur complement of $k$",
         ),
-        *chain(
+        same(
             HALF * logdet(i_k + k_a / s2) - HALF * logdet(i_k + given / s2),
-            eq(
-                HALF * logdet(s2 * i_k + k_a) - HALF * logdet(s2 * i_k + given),
-                r"JEPIG: $\sigma^{2\batchvar}$ cancels; this is LogDetMI of $k$",
-                Scaled(1 / s2, s2 * i_k + k_a),
-                Scaled(1 / s2, s2 * i_k + given),
-            ),
+            HALF * logdet(s2 * i_k + k_a) - HALF * logdet(s2 * i_k + given),
+            r"JEPIG: $\sigma^{2\batchvar}$ cancels; this is LogDetMI of $k$",
+            Equal(given, j_a * known * j_a.T),
+            Scaled(1 / s2, s2 * i_k + k_a),
+            Scaled(1 / s2, s2 * i_k + given),
         ),
         same(
             outputs * centre * ones,
@@ -84,40 +76,45 @@ def t44():
             Const(1 - 1 / members.value) * k,
             r"$\simpleE{}\hat k$: second moment of a member less that of their mean",
         ),
+        same(
+            rows * noisy.I * rows.T,
+            Eye("n") - s2 * (s2 * Eye("n") + rows * rows.T).I,
+            r"past the rank, an example $B^\top c$ is made of those chosen, the "
+            r"independent rows of $B$; its gain, $\tfrac12\log(1+c^\top B(\cdot)^{-1}"
+            r"B^\top c)$, tends to $\tfrac12\log(1+c^\top c)$ as $\sigma\to0$",
+        ),
     ]
-    single, joint, ensemble, rate = (
+    single, joint, ensemble, rate, past = (
         "information.eig equals ½ log det(I + Λ k) of the outputs",
         "jepig equals the LogDetMI of k at λ = σ², batch_eig its log det",
         "eig of an ensemble's deviations is ½ log(1 + k̂/σ²), whatever the batch",
         "mean squared error of k̂ against its closed form, L = 5 and 20",
+        "greedy log det of L members: gain L is ½ log(1 + c'c), by least squares",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(single, information.eig, output_covariance, TIGHT),
-            Check(joint, kernel_scores, log_det_mi, TIGHT),
-            Check(ensemble, black_box, numpy_covariance, TIGHT),
-            Check(rate, ensemble_kernel, kernel_error, 4, MONTE_CARLO),
-        ],
-        [
-            Mutant("unbiased as it stands", 6, 1 * k),
-            Mutant("dropped ½", single, doubled(information.eig)),
-            Mutant("dropped ½", joint, doubled(kernel_scores)),
-            Mutant(
-                "standard deviation for variance",
-                joint,
-                lambda a, e, p, s: kernel_scores(a, e, p, s**0.5),
-            ),
-            Mutant(
-                "not centred", ensemble, lambda f, s: black_box(np.vstack([f, -f]), s)
-            ),
-            Mutant("not centred", rate, lambda f: f.T @ f / len(f)),
-            Mutant(
-                "unbiased as it stands",
-                rate,
-                lambda f: ensemble_kernel(f) * len(f) / (len(f) - 1),
-            ),
-        ],
+        Check(single, information.eig, output_covariance, TIGHT),
+        Check(joint, kernel_scores, log_det_mi, TIGHT),
+        Check(ensemble, black_box, numpy_covariance, TIGHT),
+        Check(rate, ensemble_kernel, kernel_error, 4, MONTE_CARLO),
+        Check(past, greedy_gains, past_the_rank, 1e-6),
+        Mutant("unbiased as it stands", 6, 1 * k),
+        Mutant("without a limit", 7, rows * rows.T / s2),
+        Mutant("dropped ½", single, doubled(information.eig)),
+        Mutant("dropped ½", joint, doubled(kernel_scores)),
+        Mutant(
+            "standard deviation for variance",
+            joint,
+            changed(kernel_scores, 3, np.sqrt),
+        ),
+        Mutant("not centred", ensemble, lambda f, s: black_box(np.vstack([f, -f]), s)),
+        Mutant("not centred", rate, lambda f: f.T @ f / len(f)),
+        Mutant("at most that of a copy", past, at_most_a_copy),
+        Mutant(
+            "unbiased as it stands",
+            rate,
+            lambda f: ensemble_kernel(f) * len(f) / (len(f) - 1),
+        ),
     )
 
 
@@ -213,3 +210,30 @@ def kernel_error(function, rng):
             outputs = rng.standard_normal((members, 4)) @ root.T
             errors.append(((function(outputs) - k) ** 2).sum())
         yield z_score(errors, truth)
+
+
+def greedy_gains(outputs, noise_variance):
+    """The batch of greedy log det by an ensemble, one past its rank, and its gains."""
+    members = len(outputs)
+    deviations = (outputs - outputs.mean(0)).T / np.sqrt(members * noise_variance)
+    prior = GaussianPosterior.isotropic(members, 1.0)
+    return selection.greedy_log_det(FisherRoots.from_dense(deviations), prior, members)
+
+
+def at_most_a_copy(outputs, noise_variance):
+    batch = greedy_gains(outputs, noise_variance)
+    return selection.Selection(batch.indices, batch.gains.clamp(max=np.log(2) / 2))
+
+
+@worst
+def past_the_rank(function, rng):
+    """The gain of the last, against the coordinates of all in those before it."""
+    for members in (3, 5, 10):
+        outputs = rng.standard_normal((members, 256))
+        batch = function(outputs, 1e-10)
+        deviations = (outputs - outputs.mean(0)).T
+        chosen = deviations[batch.indices[:-1].numpy()]
+        c = np.linalg.lstsq(chosen.T, deviations.T, rcond=None)[0]
+        c[:, batch.indices[:-1].numpy()] = 0  # these are taken
+        limit = np.log1p(np.square(c).sum(0)).max() / 2
+        yield gap(batch.gains[-1], limit)

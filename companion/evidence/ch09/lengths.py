@@ -9,33 +9,25 @@ import sympy
 import torch
 
 from companion.evidence.draws import TIGHT, classifier, doubled, gap, network, worst
-from companion.evidence.ledger import CONDITIONS, claim
+from companion.evidence.ledger import CONDITIONS, claim, evidence
 from companion.evidence.notation import I_D, same
 from companion.proof import *
 from fimlib import information
 from fimlib.fisher import last_layer_roots, network_roots
 from fimlib.posterior import GaussianPosterior
 
-# --- T43 -------------------------------------------------------------------------
 
-
-@claim(
-    "T43",
-    CONDITIONS,
-    "thm-lens-lengths eq-lens-lengths",
-    correction=(
-        "the published scores average the length itself, not its square: EGL over "
-        "labels, GraNd and EL2N over initialisations; such averages order examples "
-        "differently"
-    ),
-)
+@claim("T43", CONDITIONS, "thm-lens-lengths eq-lens-lengths")
 def t43():
+    """The published scores average the length itself, not its square: EGL over labels,
+    GraNd and EL2N over initialisations; such averages order examples differently.
+    """
     g, lam = Sym("g", "D"), scalar(r"\lambda")
     fim = Sym(r"F_{\x}", "D", "D", "psd")
     outer = Sym(r"g_{\y}g_{\y}^\top", "D", "D", "psd", mean=fim)
     error, phi = Sym(r"(p-e_{\y})", r"\numclasses"), Sym(r"\phi", "d")
     length = Let(r"\lvert g\rvert^2", g.T * g)
-    outer_g = Let(r"gg^\top/\lambda", g * g.T / lam)
+    outer_g = Let("A", g * g.T / lam)
     steps = [
         same(
             Mean(Tr(outer), r"\simpleE{\y}"),
@@ -66,27 +58,23 @@ def t43():
         "E over labels of |g|² by autodiff, whole network, is 2λ eig (trace)",
         "a point keeps its length after its label was learned; its EIG falls",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(expected, trace_eig, gini_scores, TIGHT),
-            Check(known, label_trace, autodiff_lengths, TIGHT),
-            Check(whole, trace_eig, network_lengths, 1e-8),
-            Check(blind, length_score, ignores_posterior, TIGHT),
-        ],
-        [
-            Mutant("half the trace bounds it", 4, HALF * HALF * Tr(outer_g)),
-            Mutant("dropped ½", expected, doubled(trace_eig)),
-            Mutant("log det for trace", expected, information.eig),
-            Mutant(
-                "hard labels",
-                known,
-                lambda f, z, y, lam: label_trace(f, z, z.argmax(1), lam),
-            ),
-            Mutant("dropped ½", known, doubled(label_trace)),
-            Mutant("log det for trace", whole, information.eig),
-            Mutant("keeps the posterior", blind, trace_eig),
-        ],
+        Check(expected, trace_eig, gini_scores, TIGHT),
+        Check(known, label_trace, autodiff_lengths, TIGHT),
+        Check(whole, trace_eig, network_lengths, 1e-8),
+        Check(blind, length_score, ignores_posterior, TIGHT),
+        Mutant("half the trace bounds it", 4, HALF * HALF * Tr(outer_g)),
+        Mutant("dropped ½", expected, doubled(trace_eig)),
+        Mutant("log det for trace", expected, information.eig),
+        Mutant(
+            "hard labels",
+            known,
+            lambda f, z, y, lam: label_trace(f, z, z.argmax(1), lam),
+        ),
+        Mutant("dropped ½", known, doubled(label_trace)),
+        Mutant("log det for trace", whole, information.eig),
+        Mutant("keeps the posterior", blind, trace_eig),
     )
 
 

@@ -5,10 +5,8 @@ W is the parameters, Y a label, P the posterior precision of a Gaussian approxim
 
 import numpy as np
 
-from companion.evidence.ch07.bait import noisy_jepig
-from companion.evidence.ch07.epig import entropy
-from companion.evidence.draws import TIGHT, doubled, gap, halved, pd_matrix, worst
-from companion.evidence.ledger import HOLDS, claim
+from companion.evidence.draws import *
+from companion.evidence.ledger import HOLDS, claim, evidence
 from companion.evidence.notation import I_D, ZERO, P, W, Y, at_least, same
 from companion.proof import *
 from fimlib import predictive
@@ -50,13 +48,11 @@ def t41():
             "Lindley: information of two experiments adds up, the second given the "
             "first",
         ),
-        *chain(
+        same(
             HALF * logdet(I_D + x * x.T * P.I / s2),
-            eq(
-                HALF * logdet(1 + x.T * P.I * x / s2),
-                r"MacKay's total information gain: {prf:ref}`thm-sylvester`",
-                Sylvester(x, x.T * P.I / s2),
-            ),
+            HALF * logdet(1 + x.T * P.I * x / s2),
+            r"MacKay's total information gain: {prf:ref}`thm-sylvester`",
+            Sylvester(x, x.T * P.I / s2),
         ),
         same(
             u.T * q.I * u,
@@ -77,7 +73,7 @@ def t41():
                 for label in p.T:
                     evidence = label.mean()
                     posterior = label / label.sum()
-                    drop += evidence * (np.log(samples) - entropy(posterior))
+                    drop += evidence * (np.log(samples) - table_entropy(posterior))
                 truth.append(drop)
             yield gap(function(log_p), truth)
 
@@ -97,23 +93,19 @@ def t41():
         "predictive.bald equals Lindley's expected drop of entropy, by Bayes' rule",
         "jepig of one output equals the log-ratio of its variances",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(table, predictive.bald, lindley, TIGHT),
-            Check(output, noisy_jepig, mackay, TIGHT),
-        ],
-        [
-            Mutant("additive without conditioning", 4, MI(W, Y_1) + MI(W, Y_2)),
-            Mutant("bits for nats", table, lambda p: predictive.bald(p) / np.log(2)),
-            Mutant("entropy of the label", table, label_entropy),
-            Mutant("dropped ½", output, doubled(noisy_jepig)),
-            Mutant(
-                "noise-free target for a noisy one",
-                output,
-                lambda x, u, c, s, _: noisy_jepig(x, u, c, s, 1e-9),
-            ),
-        ],
+        Check(table, predictive.bald, lindley, TIGHT),
+        Check(output, noisy_jepig, mackay, TIGHT),
+        Mutant("additive without conditioning", 4, MI(W, Y_1) + MI(W, Y_2)),
+        Mutant("bits for nats", table, lambda p: predictive.bald(p) / np.log(2)),
+        Mutant("entropy of the label", table, label_entropy),
+        Mutant("dropped ½", output, doubled(noisy_jepig)),
+        Mutant(
+            "noise-free target for a noisy one",
+            output,
+            lambda x, u, c, s, _: noisy_jepig(x, u, c, s, 1e-9),
+        ),
     )
 
 
@@ -125,9 +117,9 @@ def label_entropy(log_probs):
 # --- T47 -------------------------------------------------------------------------
 
 
-@claim("T47", HOLDS, "thm-lens-batch eq-lens-batch")
+@claim("T47", HOLDS, "thm-lens-batch eq-lens-batch eq-lens-submodular")
 def t47():
-    taken, three = r"\Y_{\mathcal B}", (Y_1, Y_2, Y_3)
+    taken, three, other = r"\Y_{\mathcal B}", (Y_1, Y_2, Y_3), r"\Y'"
     singles = MI(W, Y_1) + MI(W, Y_2) + MI(W, Y_3)
     steps = [
         *chain(
@@ -153,6 +145,21 @@ def t47():
             Independent(Y_1, Y_2, W),
             Independent((Y_1, Y_2), Y_3, W),
         ),
+        *chain(
+            MI(W, Y, given=taken) - MI(W, Y, given=(taken, other)),
+            eq(
+                MI(Y, other, given=taken),
+                r"submodular: a label $\Y'$ more in the batch takes from the gain of "
+                r"$\Y$ what the two have in common",
+                Independent(Y, (taken, other), W),
+                Independent(Y, taken, W),
+            ),
+            ge(
+                ZERO,
+                "which is none or more",
+                Informations(((1, MI(Y, other, given=taken)),)),
+            ),
+        ),
     ]
 
     @worst
@@ -163,8 +170,8 @@ def t47():
             joint = np.ones((samples, 1))
             for p in np.exp(log_p):
                 joint = (joint[:, :, None] * p[:, None, :]).reshape(samples, -1)
-            noise = np.mean([entropy(row) for row in joint])
-            truth = entropy(joint.mean(0)) - noise
+            noise = np.mean([table_entropy(row) for row in joint])
+            truth = table_entropy(joint.mean(0)) - noise
             yield gap(function(log_p), truth)
 
     @worst
@@ -175,7 +182,11 @@ def t47():
             joint, total = function(log_p)
             one, two = np.exp(log_p)
             both = np.einsum("la,lb->ab", one, two) / samples
-            truth = entropy(both.sum(0)) + entropy(both.sum(1)) - entropy(both)
+            truth = (
+                table_entropy(both.sum(0))
+                + table_entropy(both.sum(1))
+                - table_entropy(both)
+            )
             if truth < 1e-4:
                 raise ArithmeticError("these labels are independent")
             yield gap(total - joint, truth)
@@ -187,29 +198,44 @@ def t47():
         joint, total = function(np.log(pairs))
         return gap(joint, total)
 
-    brute, excess, equal = (
+    @worst
+    def falling_gains(function, rng):
+        """Rises of a label's gain when another one joins the batch."""
+        for samples, classes, sharpness in ((5, 2, 0.3), (4, 3, 1.0), (6, 2, 5.0)):
+            for _ in range(7):
+                a, b, y = tables(rng, 3, samples, classes, sharpness)
+
+                def gain(*batch, y=y):
+                    with_it, without = (
+                        float(function(np.stack(rows))) for rows in ([*batch, y], batch)
+                    )
+                    return with_it - without
+
+                yield max(0.0, gain(a, b) - gain(a))
+
+    brute, excess, equal, falling = (
         "predictive.batch_bald equals the entropies of the joint table",
         "sum of bald minus batch_bald equals the total correlation",
         "labels of independent parameters: batch_bald equals the sum",
+        "21 random batches: no gain of batch_bald rises when a label joins",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(brute, predictive.batch_bald, joint_tables, TIGHT),
-            Check(excess, joint_and_sum, overcount, TIGHT),
-            Check(equal, joint_and_sum, independent, TIGHT),
-        ],
-        [
-            Mutant("the batch alone bounds it", 3, MI(W, taken)),
-            Mutant("sum of the singles", brute, lambda p: predictive.bald(p).sum()),
-            Mutant("dropped factor", brute, halved(predictive.batch_bald)),
-            Mutant("additive BatchBALD", excess, lambda p: (joint_and_sum(p)[1],) * 2),
-            Mutant(
-                "the best label alone",
-                equal,
-                lambda p: (predictive.bald(p).max(), joint_and_sum(p)[1]),
-            ),
-        ],
+        Check(brute, predictive.batch_bald, joint_tables, TIGHT),
+        Check(excess, joint_and_sum, overcount, TIGHT),
+        Check(equal, joint_and_sum, independent, TIGHT),
+        Check(falling, predictive.batch_bald, falling_gains, TIGHT),
+        Mutant("the batch alone bounds it", 3, MI(W, taken)),
+        Mutant("gains that stay", 5, ZERO),
+        Mutant("sum of the singles", brute, lambda p: predictive.bald(p).sum()),
+        Mutant("dropped factor", brute, halved(predictive.batch_bald)),
+        Mutant("additive BatchBALD", excess, lambda p: (joint_and_sum(p)[1],) * 2),
+        Mutant(
+            "the best label alone",
+            equal,
+            lambda p: (predictive.bald(p).max(), joint_and_sum(p)[1]),
+        ),
+        Mutant("sign", falling, lambda p: -predictive.batch_bald(p)),
     )
 
 

@@ -11,30 +11,22 @@ import sympy
 import torch
 
 from companion.evidence.draws import gap, log_det, pd_matrix, predictive_problems, worst
-from companion.evidence.ledger import CONDITIONS, claim
+from companion.evidence.ledger import CONDITIONS, claim, evidence
 from companion.evidence.notation import I_D, I_R, G, P, R, same
-from companion.proof import *
+from companion.proof import HALF, Check, Mutant, Sylvester, Sym, Tr, logdet, scalar
 from fimlib import information, similarity
 from fimlib.fisher import FisherRoots
 from fimlib.posterior import GaussianPosterior
 
-# --- T46 -------------------------------------------------------------------------
 
-
-@claim(
-    "T46",
-    CONDITIONS,
-    "thm-lens-parameters eq-lens-parameters",
-    correction=(
-        r"$\lambda I$, and with it $\log\det S$, depends on the parametrisation: scale"
-        " one feature, or one layer of several, and the batch is another"
-    ),
-)
+@claim("T46", CONDITIONS, "thm-lens-parameters eq-lens-parameters")
 def t46():
-    b, n = Sym("B", "D", "D"), Sym("N", "D", "D")
+    r"""$\lambda I$, and with it $\log\det S$, depends on the parametrisation: scale one
+    feature, or one layer of several, and the batch may be another.
+    """
+    b, n, grads = (Sym(name, "D", "D", "invertible") for name in "BNG")
     root = R * b.I
     precision = b.I.T * P * b.I
-    grads = Sym("G", "D", "D")
     lam = scalar(r"\lambda")
     steps = [
         same(
@@ -69,27 +61,23 @@ def t46():
         "eig, batch_eig, epig, jepig and their traces under a random B",
         "log det S changes by -log det(BB'), and picks another pair",
     )
-    return Derivation(
+    return evidence(
         steps,
-        [
-            Check(invariant, moved_scores, unchanged, 1e-9),
-            Check(similar, similarity_log_det, changed, 1e-9),
-        ],
-        [
-            Mutant("precision moved the wrong way", 1, root * (b * P * b.T).I * root.T),
-            Mutant("isotropic after the change", 5, root * root.T / lam),
-            Mutant("tensor rule for the Hessian", 6, tensor_rule()),
-            Mutant(
-                "posterior left as it was",
-                invariant,
-                lambda b, r, e, p: all_scores(moved(r, b), moved(e, b), p),
-            ),
-            Mutant(
-                "invariant similarity",
-                similar,
-                lambda g, b: similarity_log_det(g, torch.eye(len(b)).double()),
-            ),
-        ],
+        Check(invariant, moved_scores, unchanged, 1e-9),
+        Check(similar, similarity_log_det, changed, 1e-9),
+        Mutant("precision moved the wrong way", 1, root * (b * P * b.T).I * root.T),
+        Mutant("isotropic after the change", 5, root * root.T / lam),
+        Mutant("tensor rule for the Hessian", 6, tensor_rule()),
+        Mutant(
+            "posterior left as it was",
+            invariant,
+            lambda b, r, e, p: all_scores(moved(r, b), moved(e, b), p),
+        ),
+        Mutant(
+            "invariant similarity",
+            similar,
+            lambda g, b: similarity_log_det(g, torch.eye(len(b)).double()),
+        ),
     )
 
 

@@ -4,16 +4,11 @@ Protocol of Kirsch, "Black-Box Batch Active Learning for Regression" (arXiv:2302
 whose white box is the benchmark of Holzmueller et al. (arXiv:2203.09410).
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 
-def run(
-    data: str | tuple[str, ...] | None = None,
-    seeds: Sequence[int] | None = None,
-    **options: Any,
-) -> Path:
+def run(data: Any = None, seeds: Any = None, **options: Any) -> Path:
     """Make the record of the sweep; ``seeds`` are its splits (see ``sweep.sweep``)."""
     from fimlib.figures.fig4.protocol import EMBEDDED
     from fimlib.figures.fig4.sweep import sweep

@@ -101,10 +101,11 @@ def choose(
     if method == "uniform":
         return _uniform(len(pool), batch_size, generator)
     pool = as_tensor(pool, "pool", ("M", "d"))
-    if method in _WITH_TRAIN:
-        if train is None:
-            raise ValueError(f'train must be given for the method "{method}", got None')
-        train = as_tensor(train, "train", ("N", pool.shape[1]))
+    if train is None and method in _WITH_TRAIN:
+        raise ValueError(f'train must be given for the method "{method}", got None')
+    known = (
+        pool[:0] if train is None else as_tensor(train, "train", ("N", len(pool.mT)))
+    )
     if method == "bald":
         return top_k(pool.square().sum(1), batch_size)
     if method == "acs-fw":
@@ -114,14 +115,14 @@ def choose(
     if method == "badge":
         return k_means_pp(pool, batch_size, first="uniform", generator=generator)
     if method == "lcmd":
-        return lcmd(pool, batch_size, train_features=train)
+        return lcmd(pool, batch_size, train_features=known)
     noise = positive_float(noise, "noise")
     prior = GaussianPosterior.isotropic(pool.shape[1], 1.0)
     roots = FisherRoots.from_dense(pool / noise)
     if method == "batch-bald":
         return greedy_log_det(roots, prior, batch_size)
     # A common factor of the evaluation roots changes no choice.
-    evals = FisherRoots.from_dense(torch.cat([pool, train]))
+    evals = FisherRoots.from_dense(torch.cat([pool, known]))
     return bait(roots, evals, prior, batch_size, oversample=1)
 
 

@@ -47,6 +47,7 @@ class Stack:
         return Stack([w[part] for w in self.weights], [b[part] for b in self.biases])
 
     def parameters(self) -> list[Tensor]:
+        """All of them."""
         return [*self.weights, *self.biases]
 
     def outputs(self, inputs: Tensor) -> Tensor:
@@ -63,17 +64,13 @@ class Stack:
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Tensor:
         """Outputs (B, n) of every network for the same inputs (n, d)."""
-        parts = [
-            self.outputs(part.expand(len(self), *part.shape))
-            for part in inputs.split(_POINTS)
-        ]
-        return torch.cat(parts, 1)
+        parts = (part.expand(len(self), *part.shape) for part in inputs.split(_POINTS))
+        return torch.cat([self.outputs(part) for part in parts], 1)
 
 
 def _layer(z: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return torch.baddbmm(
-        bias, z, weight, beta=BIAS_FACTOR, alpha=WEIGHT_FACTOR / z.shape[-1] ** 0.5
-    )
+    factor = WEIGHT_FACTOR / z.shape[-1] ** 0.5
+    return torch.baddbmm(bias, z, weight, beta=BIAS_FACTOR, alpha=factor)
 
 
 def drawn(width: int, hidden: Sequence[int], generators: Sequence[Generator]) -> Stack:
@@ -108,9 +105,8 @@ def fit(
     held = [part.repeat_interleave(members, 0) for part in validation]
     least = torch.full((len(stack),), torch.inf)
     for epoch in range(training.epochs):
-        orders = torch.stack(
-            [torch.randperm(inputs.shape[1], generator=g) for g in generators]
-        )
+        draws = [torch.randperm(inputs.shape[1], generator=g) for g in generators]
+        orders = torch.stack(draws)
         for step in range(steps):
             done = (epoch * steps + step) / (training.epochs * steps)
             for group in optimizer.param_groups:

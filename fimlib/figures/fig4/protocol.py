@@ -37,6 +37,7 @@ class Protocol:
     revision: int = 1  # raised when the code changes what the numbers mean
 
     def training(self) -> Training:
+        """How its networks are trained."""
         return Training(self.hidden, self.epochs, self.minibatch, self.learning_rate)
 
     def numbers(self) -> dict[str, Any]:

@@ -60,8 +60,8 @@ _NOTES = {
 class RegressionSet:
     """Inputs (n,d) float32 and targets (n,) float64 of mean 0 and variance 1.
 
-    ``source`` says where they are from, ``digest`` is the sha256 of the raw arrays, and
-    ``note`` says how the rows differ from the benchmark's ("" where they do not).
+    ``digest`` is the sha256 of the raw arrays, ``note`` how they differ from the
+    benchmark's ("" where they do not).
     """
 
     name: str
@@ -110,14 +110,14 @@ def split(
 ) -> Split:  # fmt: skip
     """Split n rows at random: the seed decides, and pool_size changes the pool only.
 
-    None is the benchmark's rule: a fifth of the rows to test, more when over 200,000
-    others would be left; the pool is what remains. ValueError: sizes that do not fit.
+    None is the benchmark's rule: ``published_test_size``, and a pool of what remains.
+    ValueError: sizes that do not fit.
     """
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise ValueError(f"seed must be an integer >= 0, got {seed!r}")
     test_size = published_test_size(n) if test_size is None else test_size
-    sizes = {"train_size": train_size, "validation_size": validation_size,
-             "test_size": test_size}  # fmt: skip
+    sizes = {"train_size": train_size, "validation_size": validation_size}
+    sizes["test_size"] = test_size
     left = n - sum(sizes.values())
     sizes["pool_size"] = left if pool_size is None else pool_size
     whole = all(isinstance(size, int | np.integer) for size in sizes.values())
@@ -160,8 +160,8 @@ def _finished(
     name: str, inputs: np.ndarray, targets: np.ndarray, source: str, note: str
 ) -> RegressionSet:
     """The set with at most 500,000 rows, standardised targets and its full note."""
-    rows = sources.kept_rows(len(inputs))
-    inputs, targets = inputs[rows], targets[rows]
+    kept = sources.kept_rows(len(inputs))
+    inputs, targets = inputs[kept], targets[kept]
     digest = records.sha256([inputs, targets])
     rows, columns = _PUBLISHED[name]
     notes = [note] if note else []

@@ -176,8 +176,8 @@ def prepared(table: Any, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             categories.append(_one_hot(column.astype(str).to_numpy()))
     categories.sort(key=lambda block: block[0])
     total = np.cumsum([0] + [levels for levels, _ in categories])[1:]
-    fitting = [block[1] for block, sum_ in zip(categories, total, strict=True)
-               if sum_ <= _MAX_ONE_HOT]  # fmt: skip
+    pairs = zip(categories, total, strict=True)
+    fitting = [block for (_, block), columns in pairs if columns <= _MAX_ONE_HOT]
     inputs = np.concatenate(numeric + fitting, axis=1)
     if not (np.isfinite(inputs).all() and np.isfinite(targets).all()):
         raise ValueError("the table holds infinite values")
@@ -187,8 +187,8 @@ def prepared(table: Any, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _one_hot(values: np.ndarray) -> tuple[int, np.ndarray]:
     """The number of levels, and their indicators with one column for a missing value.
 
-    Two levels need one indicator. No value is missing here; the column is kept since
-    the benchmark has it, and the width sets the scale of a network's first layer.
+    Two levels need one indicator. No value is missing here, but the benchmark has the
+    column, and the width sets the scale of a network's first layer.
     """
     levels, codes = np.unique(values, return_inverse=True)
     block = np.zeros((len(values), len(levels) + 1), dtype=np.float32)

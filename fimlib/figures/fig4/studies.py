@@ -8,7 +8,8 @@ All start from the labelled sets with which the splits of ``fig4`` start.
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,30 +67,36 @@ def run(
     studies: some of rank, redundancy and bald. ``changes`` replace fields of
     ``Protocol``. Raises ValueError for other names, before anything is computed.
     """
-    protocol = protocol_for(protocol, **changes)
+    own = protocol_for(protocol, **changes)
     settings = _restricted(settings or Settings(), data, seeds)
     chosen = tuple(studies or STUDIES)
     for name in chosen:
         if name not in STUDIES:
             raise ValueError(f"no study {name!r}; there are {', '.join(STUDIES)}")
     bars = progress_bars(progress)
-    key = records.sha256(repr((protocol.numbers(), settings)).encode())[:8]
+    key = records.sha256(repr((own.numbers(), settings)).encode())[:8]
     folder = Work(Path(work) / f"{NAME}-{key}")
     paths = {n: Path(out or "figures/data") / f"fig4-{n}.csv" for n in chosen}
-    same = {"protocol": protocol.numbers(), "settings": dataclasses.asdict(settings)}
+    same = {"protocol": own.numbers(), "settings": dataclasses.asdict(settings)}
     for path in paths.values():
         records.check_replaceable(path, {}, **same)
     for name, path in paths.items():
         study, units_of = STUDIES[name]
-        units = units_of(protocol, settings)
-        found = []
-        with fixed_threads(protocol.threads), bars(name, len(units), 0) as bar:
+        units, found = units_of(own, settings), []
+        with fixed_threads(own.threads), bars(name, len(units), 0) as bar:
             for one in units:
-                compute = functools.partial(study, *one, protocol, settings)
-                place = "/".join(map(str, (name, *one)))
-                found.append(folder.unit(place, compute))
+                compute = functools.partial(study, *one, own, settings)
+                found.append(folder.unit("/".join(map(str, (name, *one))), compute))
                 bar.update()
-        _write(path, units, found, protocol, settings)
+        about = {
+            "experiment": NAME,
+            "command": f"fimlib run {NAME}",
+            **same,
+            "data": {data: sets.load(data).digest for data, *_ in units},
+            "core_seconds": round(sum(float(unit["seconds"]) for unit in found), 1),
+            **records.environment(own.threads),
+        }
+        records.write_record(path, records.joined(found), about)
     return path
 
 
@@ -99,36 +106,14 @@ def _restricted(
     """The settings with these data sets and splits, where they are given."""
     if isinstance(data, str):
         data = tuple(map(sets.canonical, data.split(",")))
-    if data is not None:
-        settings = dataclasses.replace(
-            settings, rank_data=data, redundancy_data=data, bald_data=data
-        )
-    if seeds is not None:
-        seeds = tuple(seeds)
-        settings = dataclasses.replace(
-            settings, rank_splits=seeds, redundancy_splits=seeds, bald_splits=seeds
-        )
-    return settings
-
-
-def _write(
-    path: Path,
-    units: list[Any],
-    found: list[Arrays],
-    protocol: Protocol,
-    settings: Settings,
-) -> None:
-    names = list(dict.fromkeys(name for name, *_ in units))
-    about = {
-        "experiment": NAME,
-        "command": f"fimlib run {NAME}",
-        "protocol": protocol.numbers(),
-        "settings": dataclasses.asdict(settings),
-        "data": {name: sets.load(name).digest for name in names},
-        "core_seconds": round(sum(float(arrays["seconds"]) for arrays in found), 1),
-        **records.environment(protocol.threads),
+    given = {"data": data, "splits": seeds if seeds is None else tuple(seeds)}
+    changes: dict[str, Any] = {
+        f"{study}_{name}": value
+        for name, value in given.items()
+        for study in STUDIES
+        if value is not None
     }
-    records.write_record(path, records.joined(found), about)
+    return dataclasses.replace(settings, **changes)
 
 
 def joint(features: ArrayLike, noise: float) -> Tensor:
@@ -142,18 +127,14 @@ def joint(features: ArrayLike, noise: float) -> Tensor:
     return linalg.cholesky(gram).diagonal().log().cumsum(0)
 
 
-# --- rank ------------------------------------------------------------------------
-
-
 def rank(name: str, split: int, protocol: Protocol, settings: Settings) -> Arrays:
     """Batches that L members choose, valued by members that took no part.
 
-    value, filled, uniform, greedy: joint information of the batch by the other
-    ``reference`` members, of its first L - 1 with random examples after them, of random
-    examples, and of the batch that the others would choose themselves (at the
-    protocol's noise, valued at that of column noise). gain,
-    gain_finer: what the batch's last example adds by the L members that chose it, and
-    the same with a tenth of the noise.
+    value, filled, uniform, greedy: joint information, by the other ``reference``
+    members, of the batch, of its first L - 1 with random examples after them, of random
+    examples, and of the batch that the others would choose (at the protocol's noise,
+    valued at column noise). gain, gain_finer: what the last example adds by the L
+    members that chose it, and with a tenth of the noise.
     """
     state = State(sets.load(name), split, protocol)
     stack = _ensemble(state, 2 * settings.reference, protocol)
@@ -197,18 +178,13 @@ def rank(name: str, split: int, protocol: Protocol, settings: Settings) -> Array
 def _ensemble(state: State, members: int, protocol: Protocol) -> Stack:
     """Networks of this study: streams of their own, so none is one of the sweep's."""
     generators = [state.stream("study network", i) for i in range(members)]
-    pairs = [
-        tuple(part[None] for part in state.pairs(name))
-        for name in ("train", "validation")
-    ]
+    pairs = unit.stacked([state], "train"), unit.stacked([state], "validation")
     return mlp.fit(*pairs, generators, protocol.training())
 
 
 def _predict(stack: Stack, inputs: Tensor) -> Tensor:
-    parts = [
-        stack[start : start + _MEMBERS].predict(inputs)
-        for start in range(0, len(stack), _MEMBERS)
-    ]
+    starts = range(0, len(stack), _MEMBERS)
+    parts = [stack[start : start + _MEMBERS].predict(inputs) for start in starts]
     return torch.cat(parts).double()
 
 
@@ -224,17 +200,13 @@ def _filled(indices: Tensor, count: int, draw: Tensor) -> Tensor:
 
 
 def _rank_units(_: Protocol, settings: Settings) -> list[Any]:
-    return [(d, s) for d in settings.rank_data for s in settings.rank_splits]
-
-
-# --- redundancy ------------------------------------------------------------------
+    return [*itertools.product(settings.rank_data, settings.rank_splits)]
 
 
 def redundancy(name: str, split: int, protocol: Protocol, settings: Settings) -> Arrays:
-    """What a first batch tells together, and one by one, by the kernel of BatchBALD.
+    """What a first batch tells together, and one by one (nats), by BatchBALD's kernel.
 
-    For BALD's top k, a greedy and random batches: together, alone (nats), and nearest,
-    the mean over the batch of the largest correlation with another of it.
+    nearest: the mean over the batch of the largest correlation with another of it.
     """
     state = State(sets.load(name), split, protocol)
     stack = unit._trained([state], protocol.members, 0)
@@ -255,10 +227,8 @@ def redundancy(name: str, split: int, protocol: Protocol, settings: Settings) ->
             torch.randperm(len(pool), generator=generator)[:longest]
             for _ in range(settings.draws)
         ]
-        for method, found in {
-            **{method: [batch] for method, batch in batches.items()},
-            "uniform": draws,
-        }.items():
+        given = {method: [batch] for method, batch in batches.items()}
+        for method, found in (given | {"uniform": draws}).items():
             for size in sizes:
                 values = [_shared(pool[batch[:size]], noise) for batch in found]
                 together, alone, nearest = np.mean(values, axis=0)
@@ -281,12 +251,7 @@ def _shared(features: Tensor, noise: float) -> tuple[float, float, float]:
 
 
 def _redundancy_units(_: Protocol, settings: Settings) -> list[Any]:
-    return [
-        (d, s) for d in settings.redundancy_data for s in settings.redundancy_splits
-    ]
-
-
-# --- bald ------------------------------------------------------------------------
+    return [*itertools.product(settings.redundancy_data, settings.redundancy_splits)]
 
 
 def bald(
@@ -328,25 +293,15 @@ def _bald_units(_: Protocol, settings: Settings) -> list[Any]:
             raise ValueError(
                 f"sizes must divide acquired = {settings.acquired}, got {size}"
             )
-    return [
-        (name, method, size)
-        for name in settings.bald_data
-        for method, sizes in (
-            ("uniform", (settings.acquired,)),
-            ("bald", settings.sizes),
-        )
-        for size in sizes
-    ]
+    arms = [("uniform", settings.acquired), *(("bald", n) for n in settings.sizes)]
+    return [(name, *arm) for name in settings.bald_data for arm in arms]
 
 
-STUDIES = {
+STUDIES: dict[str, tuple[Callable[..., Arrays], Callable[..., list[Any]]]] = {
     "rank": (rank, _rank_units),
     "redundancy": (redundancy, _redundancy_units),
     "bald": (bald, _bald_units),
 }
-
-
-# --- the networks of one first batch ---------------------------------------------
 
 
 def save_live(path: str | Path, protocol: Protocol | None = None) -> Path:
@@ -377,8 +332,7 @@ def first_batch(
 ) -> tuple[Tensor, int]:
     """Places in the data of a unit's first batch, and how many lead it for sure.
 
-    Choices that gain less than a billionth of the largest gain go by rounding: they
-    differ between processors, as do those that follow them.
+    Those that gain less than a billionth of the largest gain go by rounding.
     """
     chosen = state.chosen(stack, method, kernel, 0)
     clear = chosen.gains > 1e-9 * chosen.gains.max()

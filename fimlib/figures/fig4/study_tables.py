@@ -10,10 +10,8 @@ Curves = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def _means(record: Record, column: str) -> tuple[np.ndarray, np.ndarray]:
     """Values of ``batch`` and the mean of another column for each."""
-    batches = np.unique(record["batch"])
-    return batches, np.array(
-        [record.where("batch", size)[column].mean() for size in batches]
-    )
+    sizes = np.unique(record["batch"])
+    return sizes, np.array([record.where("batch", n)[column].mean() for n in sizes])
 
 
 def gains(record: Record, members: int) -> Curves:
@@ -33,8 +31,7 @@ def shares(record: Record, members: int, noise: float | None = None) -> Curves:
     """(batch sizes, share of the batch, share of its first L - 1 and random others).
 
     A share is (value - uniform) / (greedy - uniform): 0 for random examples, 1 for the
-    batch that the valuing members choose themselves; the mean over data sets, splits
-    and groups.
+    batch that the valuing members choose themselves.
     """
     record = _valued(record.where("members", members), noise)
     above = record["greedy"] - record["uniform"]
@@ -68,8 +65,7 @@ def past_rank(record: Record) -> list[tuple[int, int, float, float]]:
 def noise_table(record: Record) -> Table:
     """How a tenth of the noise changes the last example's gain, in nats.
 
-    By log 10 = 2.303 where the example is within the rank L - 1: rows are numbers of
-    members, columns batch sizes.
+    By log 10 = 2.303 within the rank L - 1: rows are members, columns batch sizes.
     """
     found = {"members": np.unique(record["members"]).tolist()}
     rows = [gains(record, members) for members in found["members"]]
@@ -81,14 +77,11 @@ def noise_table(record: Record) -> Table:
 def told_once(record: Record, kernel: str, method: str) -> tuple[np.ndarray, ...]:
     """(batch sizes, mean, least and most over data sets) of joint over summed nats.
 
-    1 where nothing is told twice; each data set's value is the mean of its splits.
+    1 where nothing is told twice.
     """
     record = record.where("kernel", kernel).where("method", method)
-    shares = Record(
-        record.name,
-        record.columns | {"share": record["together"] / record["alone"]},
-        record.run,
-    )
+    share = {"share": record["together"] / record["alone"]}
+    shares = Record(record.name, record.columns | share, record.run)
     names = list(dict.fromkeys(record["data"].tolist()))
     found = [_means(shares.where("data", name), "share") for name in names]
     values = np.array([means for _, means in found])
@@ -96,10 +89,7 @@ def told_once(record: Record, kernel: str, method: str) -> tuple[np.ndarray, ...
 
 
 def redundancy_table(record: Record, batch: int) -> Table:
-    """A row a kernel and method: joint nats over greedy's, over the sum, and nearness.
-
-    Means over data sets and splits of batches of that size.
-    """
+    """A row a kernel and method: joint nats over greedy's, over the sum, nearness."""
     record, rows = record.where("batch", batch), []
     for kernel in ("white-box", "black-box"):
         mine = record.where("kernel", kernel)
@@ -117,10 +107,7 @@ def redundancy_table(record: Record, batch: int) -> Table:
 
 
 def bald_improvements(record: Record, name: str) -> dict[int, Estimate]:
-    """Size of a batch to BALD's improvement over uniform draws, an `Estimate`.
-
-    In the same split and with as many labels.
-    """
+    """Size of a batch to BALD's improvement in the same split, labels being equal."""
     record = record.where("data", name)
     uniform = _by_split(record.where("method", "uniform"))
     mine = record.where("method", "bald")
@@ -138,8 +125,7 @@ def _by_split(record: Record) -> dict[int, float]:
 def bald_slope(record: Record, name: str) -> Estimate:
     """What a doubling of the batch does to BALD's improvement, an `Estimate`.
 
-    The slope of a line through the sizes, fitted in each split: uniform draws, the same
-    for all sizes, cancel.
+    The slope of a line through the sizes, in each split: uniform draws cancel.
     """
     mine = record.where("data", name).where("method", "bald")
     sizes = np.unique(mine["batch"])

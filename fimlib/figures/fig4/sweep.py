@@ -73,10 +73,9 @@ def sweep(
         bars = progress_bars(progress)
         with bars("units", len(plan.units()), len(plan.units()) - len(missing)) as bar:
             calls = (call(task, digests[task[0]], plan.protocol) for task in tasks)
-            for task, found in parallel(calls):
+            for (name, method, kernel, _), found in parallel(calls):
                 for split, arrays in found.items():
-                    data, method, kernel, _ = task
-                    store.save(Unit(data, method, kernel, split).path(), **arrays)
+                    store.save(Unit(name, method, kernel, split).path(), **arrays)
                     bar.update()
     return _write(path, plan, store, digests)
 

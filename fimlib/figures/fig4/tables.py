@@ -18,14 +18,9 @@ from fimlib.figures.fig4 import sets
 from fimlib.figures.records import Arrays, Record, RecordError, Run, Table
 
 NAMES = {
-    "bald": "BALD",
-    "batch-bald": "BatchBALD",
-    "bait": "BAIT",
-    "acs-fw": "ACS-FW",
-    "core-set": "Core-Set",
-    "badge": "BADGE",
-    "lcmd": "LCMD",
-}
+    "bald": "BALD", "batch-bald": "BatchBALD", "bait": "BAIT", "acs-fw": "ACS-FW",
+    "core-set": "Core-Set", "badge": "BADGE", "lcmd": "LCMD",
+}  # fmt: skip
 FORMS = ("avg", "last")
 _RESAMPLES = 2000
 
@@ -169,9 +164,8 @@ def gaps(record: Record, method: str) -> dict[str, Estimate]:
 def star_table(record: Record) -> Table:
     """A row a method: both improvements, their difference, and who wins where.
 
-    "black ahead" counts the data sets on which the black box is better, "clearly" and
-    "clearly behind" those where the 95 % interval leaves out 0. "over sets" is the
-    difference's standard error if the data sets were drawn from many.
+    "clearly" where the 95 % interval leaves out 0; "over sets": the difference's
+    standard error if the data sets were drawn from many.
     """
     rows = []
     for method in methods(record):
@@ -217,22 +211,15 @@ def without(record: Record, name: str) -> Record:
 
 
 def filled_share(run: Run) -> dict[tuple[str, str], float]:
-    """(method, kernel) to the share of batches whose method had nothing left to choose.
-
-    What is missing is then the first of the pool, whose order is random.
-    """
+    """(method, kernel) to the share of batches that had to be filled up."""
+    found = {(cost["method"], cost["kernel"]): cost for cost in run["costs"]}
     return {
-        (cost["method"], cost["kernel"]): cost["filled_batches"] / cost["batches"]
-        for cost in run["costs"]
+        arm: cost["filled_batches"] / cost["batches"] for arm, cost in found.items()
     }
 
 
 def published_improvements(published: Arrays, kernel: str = "best") -> dict[str, float]:
-    """Published white-box stars: method to improvement over uniform draws.
-
-    published: columns method and, for each choice of kernels, log RMSE ("literature",
-    "best"), uniform draws among the methods.
-    """
+    """Published white-box stars, of columns method and log RMSE: the improvements."""
     values = published[kernel].tolist()
     found = dict(zip(published["method"].tolist(), values, strict=True))
     uniform = found.pop("uniform")
@@ -291,9 +278,8 @@ def pool_size(rows: int, protocol: dict[str, Any]) -> int:
 def overlap_table(record: Record, batches: Arrays) -> Table:
     """Share of a first batch that both kernels choose, from the same labelled set.
 
-    batches: "data/method/kernel/split" to indices (steps, K). A row a method: the mean
-    over data sets and splits, the lowest and highest set, and what two random batches
-    would share.
+    batches: "data/method/kernel/split" to indices (steps, K). A row a method: over data
+    sets and splits, the lowest and highest set, and what random batches would share.
     """
     protocol, splits = record.run["protocol"], record.run["splits"]
     batch, names = protocol["batch"], data_sets(record)

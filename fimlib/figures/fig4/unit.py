@@ -115,11 +115,14 @@ def _trained(states: Sequence[State], members: int, step: int) -> mlp.Stack:
         for state in states
         for member in range(members)
     ]
-    stacked = [
-        [torch.stack(part) for part in zip(*(s.pairs(n) for s in states), strict=True)]
-        for n in ("train", "validation")
-    ]
-    return mlp.fit(*stacked, generators, states[0].protocol.training())
+    pairs = stacked(states, "train"), stacked(states, "validation")
+    return mlp.fit(*pairs, generators, states[0].protocol.training())
+
+
+def stacked(states: Sequence[State], name: str) -> tuple[Tensor, Tensor]:
+    """Inputs and targets of a part, of all splits together."""
+    inputs, targets = zip(*(state.pairs(name) for state in states), strict=True)
+    return torch.stack(inputs), torch.stack(targets)
 
 
 class Log:

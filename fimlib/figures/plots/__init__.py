@@ -1,6 +1,6 @@
 """The book's figures, drawn from records: the same bytes for the same record."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from fimlib.figures import ranking, records
@@ -28,13 +28,18 @@ def figure(
     if name == "all":
         return [path for each in names() for path in figure(each, out, data)]
     folder = Path(data or "figures/data")
-    found = {s: path for s, path in _files(name, folder).items() if path.exists()}
+    stem, record, keys, run = _source(str(name))
+    paths = {stem.format(key): folder / record.format(key) for key in keys}
+    found = {own: path for own, path in paths.items() if path.exists()}
     if not found:
-        raise FigureError(_missing(name, folder))
+        raise FigureError(
+            f"no {record.format('*')} in {folder}: call from the repository's root, or "
+            f"make one with `fimlib run {run}`"
+        )
     written = []
-    for stem, path in found.items():
+    for own, path in found.items():
         drawing = draw(name, records.read_record(path))
-        written += drawing.write(Path(out or "figures") / stem)
+        written += drawing.write(Path(out or "figures") / own)
     return written
 
 
@@ -43,28 +48,18 @@ def names() -> list[str]:
     return [*fig23.FIGURES, *fig4.FIGURES]
 
 
-def _files(name: str, folder: Path) -> dict[str, Path]:
-    """Stem of the files to write, and the record that each is drawn from."""
+def _source(name: str) -> tuple[str, str, Iterable[str], str]:
+    """The names of files and records, with {} for each key, and what makes a record."""
     _, study = _drawer(name)
-    if _of_figure_4(name):
-        if study:
-            return {f"fig{name}": folder / f"fig4-{study}.csv"}
-        return {f"fig{name}-{key}": folder / f"fig4-{key}.csv" for key in PROTOCOLS}
-    stem = f"fig{name}" if str(name)[0].isdigit() else f"fig23-{name}"
-    return {f"{stem}-{key}": _record_path(key, study, folder) for key in DATA_SETS}
-
-
-def _missing(name: str, folder: Path) -> str:
-    _, study = _drawer(name)
-    if _of_figure_4(name):
-        sample, run = f"fig4-{study or '*'}.csv", "fig4-studies" if study else "fig4"
-    else:
-        sample = _record_path("*", study, folder).name
-        run = "fig23-studies --data mnist" if study else "fig23"
-    return (
-        f"no {sample} in {folder}: call from the repository's root, or make one with "
-        f"`fimlib run {run}`"
-    )
+    if name in fig4.FIGURES and study:
+        return f"fig{name}", f"fig4-{study}.csv", ("",), "fig4-studies"
+    if name in fig4.FIGURES:
+        return f"fig{name}-{{}}", "fig4-{}.csv", PROTOCOLS, "fig4"
+    stem = f"fig{name}-{{}}" if name[0].isdigit() else f"fig23-{name}-{{}}"
+    if study:
+        run = "fig23-studies --data mnist"
+        return stem, f"fig23-{{}}-{study}.csv", DATA_SETS, run
+    return stem, "fig23-{}.csv", DATA_SETS, "fig23"
 
 
 def draw(name: str, *found: Record) -> Drawing:
@@ -84,12 +79,3 @@ def _drawer(name: str) -> tuple[Callable[..., None], str]:
     if str(name) not in figures:
         raise FigureError(f"no figure {name!r}; there are {', '.join(figures)} and all")
     return figures[str(name)]
-
-
-def _of_figure_4(name: str) -> bool:
-    return str(name) in fig4.FIGURES
-
-
-def _record_path(key: str, study: str, folder: Path) -> Path:
-    name = f"fig23-{key}-{study}.csv" if study else f"fig23-{key}.csv"
-    return folder / name

@@ -11,6 +11,7 @@ from fimlib.figures.fig4 import study_tables, tables
 from fimlib.figures.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, six_digits
 from fimlib.figures.records import Record
 
+XY = tuple[float, float]
 _GOLD, _SKY, _RED = "#8a6d00", "#3a8fc0", "#a5263a"
 _COLORS = (BLUE, ORANGE, GREEN, PURPLE, _GOLD, _SKY, _RED)
 _MARKS = "osD^vPX"  # of data sets, for readers who do not see the colours
@@ -45,7 +46,7 @@ def figure_4_last(canvas: Figure, record: Record) -> None:
     figure_4(canvas, record, "last")
 
 
-def _limits(record: Record, form: str) -> np.ndarray:
+def _limits(record: Record, form: str) -> XY:
     """The same for both axes and all panels: what the dots and their bars need."""
     ends = [
         (one.mean - one.margin, one.mean + one.margin)
@@ -58,12 +59,11 @@ def _limits(record: Record, form: str) -> np.ndarray:
     low = max(np.min(ends), np.min(means) - 0.1)
     high = min(np.max(ends), np.max(means) + 0.1)
     pad = 0.04 * (high - low)
-    return six_digits([low - pad, high + (3 if high > 2 * _LINEAR else 1) * pad])
+    low, high = six_digits([low - pad, high + (3 if high > 2 * _LINEAR else 1) * pad])
+    return low, high
 
 
-def _panel(
-    axes: Axes, record: Record, method: str, form: str, limits: np.ndarray
-) -> None:
+def _panel(axes: Axes, record: Record, method: str, form: str, limits: XY) -> None:
     low, high = limits
     ends = np.linspace(low, high, 200)  # a straight line on any pair of equal axes
     axes.fill_between(ends, ends, high, color=_SHADE, linewidth=0, zorder=0)
@@ -73,12 +73,10 @@ def _panel(
     found = tables.dots(record, method, form)
     for k, (x, y) in enumerate(found.values()):
         color, mark = _style_of_set(k)
+        left, low_, across, up = six_digits([x.mean, y.mean, x.margin, y.margin])
         axes.errorbar(
-            *six_digits([x.mean, y.mean]),
-            xerr=six_digits([x.margin]),
-            yerr=six_digits([y.margin]),
-            fmt=mark, color=color, ms=4, elinewidth=0.7, alpha=0.9,
-        )  # fmt: skip
+            left, low_, up, across, mark, color=color, ms=4, elinewidth=0.7, alpha=0.9
+        )
     white, black = tables.star(record, method, form)
     axes.plot(
         *six_digits([white.mean, black.mean]), "*", color="black", ms=11,
@@ -121,15 +119,13 @@ def figure_curves(canvas: Figure, record: Record) -> None:
     for row, name in zip(grid, names, strict=True):
         for axes, kernel in zip(row, ("white-box", "black-box"), strict=True):
             for k, method in enumerate(shown):
-                _curve(
-                    axes, record, (name, method, kernel), tables.NAMES[method],
-                    color=_COLORS[k % len(_COLORS)], linestyle=_LINES[k % len(_LINES)],
-                    linewidth=1.1,
+                labels, means = tables.curve(record, name, method, kernel)
+                axes.plot(
+                    labels, six_digits(means), label=tables.NAMES[method], lw=1.1,
+                    color=_COLORS[k % len(_COLORS)], ls=_LINES[k % len(_LINES)],
                 )  # fmt: skip
-            _curve(
-                axes, record, (name, "uniform", "none"), "uniform", color="black",
-                linewidth=1.8,
-            )  # fmt: skip
+            labels, means = tables.curve(record, name, "uniform", "none")
+            axes.plot(labels, six_digits(means), label="uniform", color="black", lw=1.8)
             axes.grid()
         row[0].set_title(name, loc="left", fontsize=9)
     for axes, word in zip(grid[0], ("white box", "black box"), strict=True):
@@ -140,13 +136,6 @@ def figure_curves(canvas: Figure, record: Record) -> None:
     )  # fmt: skip
     canvas.supxlabel("labels", fontsize=9)
     canvas.supylabel("log RMSE on the test set, mean over splits", fontsize=9)
-
-
-def _curve(
-    axes: Axes, record: Record, key: tuple[str, str, str], label: str, **style: Any
-) -> None:
-    labels, means = tables.curve(record, *key)
-    axes.plot(labels, six_digits(means), label=label, **style)
 
 
 def figure_rank(canvas: Figure, record: Record) -> None:
@@ -207,14 +196,10 @@ def figure_redundancy(canvas: Figure, record: Record) -> None:
     for axes, kernel in zip(panels, ("white-box", "black-box"), strict=True):
         for method, label, color in shown:
             batches, middle, low, high = study_tables.told_once(record, kernel, method)
-            axes.fill_between(
-                batches, six_digits(low), six_digits(high), color=color, alpha=0.2,
-                linewidth=0,
-            )  # fmt: skip
-            axes.plot(
-                batches, six_digits(middle), "o-", color=color, lw=1.4, ms=4,
-                label=label,
-            )  # fmt: skip
+            ends = six_digits(low), six_digits(high)
+            axes.fill_between(batches, *ends, alpha=0.2, linewidth=0, color=color)
+            middle = six_digits(middle)
+            axes.plot(batches, middle, "o-", color=color, lw=1.4, ms=4, label=label)
         axes.set_title(kernel.replace("-", " "), loc="left", fontsize=9)
         axes.set_ylim(0, 1)
         _batch_axis(axes, record)

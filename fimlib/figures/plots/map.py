@@ -30,7 +30,7 @@ from fimlib.registry import Method
 XY = tuple[float, float]
 Bands = dict[str, XY]
 INK, SOFT, RULE = "#1f2328", "#4d5560", "#b9c0c9"
-WIDTH, LEFT, TOP = 540, 73, 46  # of the map; where columns and rows begin
+WIDTH, LEFT, TOP = 540.0, 73.0, 46.0  # of the map; where columns and rows begin
 GAP, PAD, CHIP, STRIPE = 4, 4, 6.6, 3  # between cards, inside them; radius; edge
 NAME, DETAIL, LEADING = 8.6, 7.9, 1.2
 COLUMNS = (  # heading, explanation, quantities, colour, tint
@@ -60,7 +60,6 @@ CHIPS = {  # matrix: the letter that stands for it, and what a legend calls it
     "any similarity S": ("S", "any similarity"),
     "features": (r"\phi", "features"),
     "gradient features": (r"\phi", "features"),
-    "posterior features": (r"\phi", "features"),
 }
 
 
@@ -73,7 +72,7 @@ def text_width(text: str, size: float, weight: str) -> float:
 
 def wrapped(text: str, width: float, size: float, weight: str = "normal") -> list[str]:
     """Lines of `text` no wider than `width`, broken at spaces."""
-    lines = []
+    lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and text_width(longer, size, weight) <= width:
@@ -95,7 +94,7 @@ class Card:
 
     @property
     def lines(self) -> list[tuple[str, float, str]]:
-        """(text, size, weight) of each line: the name, then form and optimiser."""
+        """(text, size, weight) of each line: name, form and optimiser, targets."""
         room = 0.96 * (self.width - STRIPE - 3 * PAD - 2 * CHIP)
         said = band_of(self.method) in (LOG_DET, TRACE)
         form = self.method.aggregation
@@ -103,6 +102,8 @@ class Card:
         detail = ", ".join([*parts, self.method.optimiser])
         name = wrapped(self.method.name, room, NAME, "bold")
         rest = wrapped(detail, room, DETAIL)
+        if self.method.targets not in ("none", "any"):
+            rest += wrapped(f"→ {self.method.targets}", room, DETAIL)
         return [(x, NAME, "bold") for x in name] + [(x, DETAIL, "normal") for x in rest]
 
     @property
@@ -133,7 +134,8 @@ def edge(column: int) -> float:
 
 def layout(methods: Sequence[Method]) -> tuple[list[Card], Bands]:
     """The cards of all methods, and (top, bottom) of each band, from the top down."""
-    cards, bands, top = [], {}, TOP
+    cards: list[Card] = []
+    bands, top = Bands(), TOP
     for band, (_, gutter) in BANDS.items():
         inside = [m for m in methods if band_of(m) == band]
         bottom = top + GAP
@@ -157,11 +159,9 @@ def placed(methods: list[Method], span: tuple[int, int], top: float) -> list[Car
     ends, cards = [top] * lanes, []
     for method in methods:
         i = ends.index(min(ends))
-        card = Card(
-            method, edge(first) + i * width + GAP / 2, ends[i], width - GAP, colors
-        )
-        cards.append(card)
-        ends[i] += card.height + GAP + (14 if method.name in BELOW else 0)
+        x = edge(first) + i * width + GAP / 2
+        cards.append(Card(method, x, ends[i], width - GAP, colors))
+        ends[i] += cards[-1].height + GAP + (14 if method.name in BELOW else 0)
     return cards
 
 
@@ -224,8 +224,8 @@ def _rows(axes: Axes, bands: Bands) -> None:
 
 def _card(axes: Axes, card: Card) -> None:
     height = card.height
-    size = card.width, height
-    _box(axes, (card.x, card.y), size, fc="white", ec=RULE, lw=0.7)
+    whole = (card.x, card.y), (card.width, height)
+    _box(axes, *whole, fc="white", ec=RULE, lw=0.7)
     share = (height - 2 * PAD) / len(card.colors)
     for i, color in enumerate(card.colors):
         y = card.y + PAD + i * share
@@ -233,7 +233,8 @@ def _card(axes: Axes, card: Card) -> None:
                   solid_capstyle="butt")  # fmt: skip
     color = card.colors[0] if len(card.colors) == 1 else INK
     letter, at = CHIPS[card.method.matrix][0], card.x + STRIPE + PAD + CHIP
-    _disc(axes, at, card.y + PAD + CHIP, letter, color, card.method.keeps_posterior)
+    keeps = card.method.keeps_posterior
+    _disc(axes, (at, card.y + PAD + CHIP), letter, color, keeps)
     x, y = card.x + STRIPE + 2 * PAD + 2 * CHIP, card.y + PAD
     for text, size, weight in card.lines:
         y += LEADING * size / 2
@@ -246,15 +247,12 @@ def _card(axes: Axes, card: Card) -> None:
         _write(axes, x + 4, y, BELOW[card.method.name], DETAIL, ha="center")
 
 
-def _disc(
-    axes: Axes, x: float, y: float, letter: str, color: str, filled: bool
-) -> None:
+def _disc(axes: Axes, at: XY, letter: str, color: str, filled: bool) -> None:
     """A letter in a disc: filled if the training data still counts."""
-    face = color if filled else "white"
-    axes.add_patch(Circle((x, y), CHIP, fc=face, ec=color, linewidth=1.1))
-    ink = "white" if filled else color
+    face, ink = (color, "white") if filled else ("white", color)
+    axes.add_patch(Circle(at, CHIP, fc=face, ec=color, linewidth=1.1))
     if letter:
-        _write(axes, x, y, f"${letter}$", 8.2, ink, "center", va="center_baseline")
+        _write(axes, *at, f"${letter}$", 8.2, ink, "center", va="center_baseline")
 
 
 def _arrow(axes: Axes, x: float, start: float, end: float, color: str = INK) -> None:
@@ -283,12 +281,10 @@ def _arrows(axes: Axes, bands: Bands) -> None:
     axes.plot(*lane, color=INK, linewidth=1.3, solid_joinstyle="miter")
     _arrow(axes, x, turn - 0.6, end)
     middle = (turn + end) / 2 + 1
-    lines = (
-        "= examples instead of parameters, by Sylvester (T30); then",
-        "≈ drop the posterior (hollow discs), keep one gradient each (T31, T32)",
-    )
-    for line, y in zip(lines, (middle - 5.5, middle + 6), strict=True):
-        _write(axes, x + 9, y, line, 8.4)
+    first = "= examples instead of parameters, by Sylvester (T30); then"
+    then = "≈ drop the posterior (hollow discs), keep one gradient each (T31, T32)"
+    _write(axes, x + 9, middle - 5.5, first, 8.4)
+    _write(axes, x + 9, middle + 6, then, 8.4)
     y = (bands[SIMILARITY][1] + bands[NONE][0]) / 2
     _write(axes, LEFT + 4, y + 1, "outside: no determinant, no trace, no information "
            "quantity that we know of", 8.4)  # fmt: skip
@@ -314,6 +310,7 @@ def _legend(axes: Axes, y: float) -> None:
         width = 2 * CHIP + 4 + text_width(words, 7.8, "normal")
         if x + width > WIDTH:
             x, y = LEFT + 2, y + 17
-        _disc(axes, x + CHIP, y, letter, GREY, filled)
+        _disc(axes, (x + CHIP, y), letter, GREY, filled)
         _write(axes, x + 2 * CHIP + 4, y, words, 7.8, SOFT)
         x += width + 11
+    _write(axes, x, y, "→ its targets, where the method fixes them", 7.8, SOFT)

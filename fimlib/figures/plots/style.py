@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from fimlib.figures import records
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "svg.hashsalt": "fimlib",
     "svg.fonttype": "path",
     "path.simplify": False,
@@ -65,7 +65,7 @@ def write(axes: Axes, x: float, y: float, text: str, color: str = "black",
 
 def drawing(draw: Callable[[Figure], Any], size: tuple[float, float] = SIZE) -> Drawing:
     """A picture in the book's style; size in inches, narrow enough for a phone."""
-    with matplotlib.rc_context(dict(matplotlib.rcParamsDefault) | STYLE):
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **STYLE}):
         canvas = Figure(figsize=size, layout="constrained")
         draw(canvas)
         return finish(canvas)

@@ -1,15 +1,17 @@
 """BAIT: a batch that lowers tr(F_U M^{-1}) greedily, forward and then back (T28)."""
 
+from __future__ import annotations
+
 import torch
+from torch import Tensor
 
 from fimlib import linalg
 from fimlib._checks import check_choice, positive_int
-from fimlib.fisher import FisherRoots, KroneckerRoots
-from fimlib.posterior import GaussianPosterior
-from fimlib.posterior.gaussian import shared_coordinates
-from fimlib.posterior.span import EPS
+from fimlib.fisher.roots import FisherRoots
+from fimlib.linalg import EPS
+from fimlib.posterior.gaussian import GaussianPosterior
 from fimlib.selection.distances import completed, lowest_best
-from fimlib.selection.result import check_roots, checked_batch_size
+from fimlib.selection.result import Selection, check_roots, checked_batch_size
 
 # Rounding of a gain, relative to it, that asks for a fresh start.
 _LOST = 1e-9
@@ -19,7 +21,14 @@ _PIVOTS = 1e-6
 _CACHED = 2**17
 
 
-def bait(roots, eval_roots, post, batch_size, oversample=2, weights="bayes"):
+def bait(
+    roots: FisherRoots,
+    eval_roots: FisherRoots,
+    post: GaussianPosterior,
+    batch_size: int,
+    oversample: int = 2,
+    weights: str = "bayes",
+) -> Selection:
     """A batch by BAIT (Ash et al. 2021, arXiv:2106.09675): least tr(F_U M^{-1}).
 
     F_U is the mean of the eval_roots' Fisher information (in the paper those of the
@@ -40,6 +49,12 @@ def bait(roots, eval_roots, post, batch_size, oversample=2, weights="bayes"):
     Raises ValueError for empty roots, other numbers of parameters or more than 20,000
     of them, a batch_size outside 1..M, and "official" weights for a posterior that is
     an approximation.
+
+    >>> pool = FisherRoots.from_dense([[1.0, 0.0], [0.0, 1.0]])
+    >>> asked = FisherRoots.from_dense([[0.0, 1.0]])
+    >>> found = bait(pool, asked, GaussianPosterior.isotropic(2, 1.0), 1)
+    >>> found.indices.tolist(), round(float(found.gains), 9)
+    ([1], 0.25)
     """
     check_roots(roots, "roots", post)
     check_roots(eval_roots, "eval_roots", post)
@@ -49,9 +64,10 @@ def bait(roots, eval_roots, post, batch_size, oversample=2, weights="bayes"):
     weight = 1.0
     if weights == "official":
         post, weight = _official(post, batch_size)
-    post, roots, eval_roots = shared_coordinates(post, roots, eval_roots)
+    post, roots, eval_roots = post.shared(roots, eval_roots)
     design = Design(post, eval_roots, roots.device)
-    roots = _held(roots, weight)
+    roots = roots.held().double()
+    roots = roots if weight == 1.0 else roots.reweighted(weight)
     chosen, gains = _forward(roots, design, count)
     if len(chosen) > batch_size:
         chosen = _backward(roots, design, chosen, batch_size)
@@ -65,14 +81,16 @@ def bait(roots, eval_roots, post, batch_size, oversample=2, weights="bayes"):
 class Design:
     """S = M^{-1} and A = S F_U S, as `both` (2, D, D), while examples come and go."""
 
-    def __init__(self, post, eval_roots, device):
+    def __init__(
+        self, post: GaussianPosterior, eval_roots: FisherRoots, device: torch.device
+    ) -> None:
         self.post = post
         # The first, since it refuses a D x D matrix that is too large.
         post.covariance  # noqa: B018
         self.evals = eval_roots.fisher_mean().to(device)
         self.start()
 
-    def start(self, rows=None):
+    def start(self, rows: Tensor | None = None) -> None:
         """Compute S and A anew for M = P, or M = P + V^T V with rows V (n, D)."""
         covariance = self.post.covariance.to(self.evals)
         if rows is not None:
@@ -80,7 +98,7 @@ class Design:
         self.both = torch.stack([covariance, covariance @ self.evals @ covariance])
         self.scale, self.moved = float(self.both[1].diagonal().max()), False
 
-    def move(self, root, sign=1.0):
+    def move(self, root: FisherRoots, sign: float = 1.0) -> tuple[float, Tensor | None]:
         """Add one example's F = V^T V to M, or for sign -1 take it away (Woodbury).
 
         Returns half the decrease of the trace, and X over Y (2r, D) such that S loses
@@ -90,8 +108,8 @@ class Design:
         is moved, and None returned for X and Y, where rounding has made I + sign
         V S V^T indefinite.
         """
-        rows = root.dense()[0].double()
-        x, y = self._products(root, rows)
+        rows = root.rows()
+        x, y = (root.times(one)[0] for one in self.both)
         core = torch.eye(len(rows)).to(rows) + sign * (x @ rows.mT)
         size = float(rows.square().sum() / (1 + (x * rows).sum()))
         factor, info = torch.linalg.cholesky_ex((core + core.mT) / 2)
@@ -111,15 +129,8 @@ class Design:
         self.lost = fallen and self.rounding > _LOST * gain
         return gain, thin
 
-    def _products(self, root, rows):
-        """V S and V A (2, r, D): of a Kronecker root, phi^T goes first."""
-        if not root.kronecker:
-            return rows @ self.both
-        blocks = self.both.view(2, root.num_outputs, -1, len(rows.mT))
-        return root.factor[0].mT @ (root.features[0] @ blocks)
 
-
-def _inverse(precision, rows):
+def _inverse(precision: Tensor, rows: Tensor) -> Tensor:
     """Inverse of P + V^T V, also where the sum has more digits than a float64."""
     factor, info = torch.linalg.cholesky_ex(precision.addmm(rows.mT, rows))
     pivots = factor.diagonal()
@@ -133,16 +144,16 @@ def _inverse(precision, rows):
 class Blocks:
     """G_i = R_i S R_i^T and H_i = R_i A R_i^T (M, r, r) of all examples."""
 
-    def __init__(self, roots, design):
+    def __init__(self, roots: FisherRoots, design: Design) -> None:
         self.roots = roots
         self.start(design)
 
-    def start(self, design):
+    def start(self, design: Design) -> None:
         """Compute all blocks from S and A."""
         self.gram = self.roots.gram_of_symmetric(design.both[0])
         self.target = self.roots.gram_of_symmetric(design.both[1])
 
-    def traces(self, sign=1.0, thin=None):
+    def traces(self, sign: float = 1.0, thin: Tensor | None = None) -> Tensor:
         """tr(H_i (I + sign G_i)^{-1}), (M,): what adding or dropping i changes.
 
         thin: first follow the move of the design that returned it. Blocks that rounding
@@ -151,13 +162,13 @@ class Blocks:
         rank = self.roots.rank
         eye = torch.eye(rank).to(self.gram)
         step = max(16, _CACHED // (rank * (4 * rank + 2 * self.roots.num_outputs)))
-        weights = None if thin is None else _by_outputs(self.roots, thin)
+        product = None if thin is None else self.roots.multiplier(thin.mT)
         found = self.gram.new_empty(len(self.roots))
         for start in range(0, len(self.roots), step):
             few = slice(start, start + step)
             gram, target = self.gram[few], self.target[few]
-            if thin is not None:
-                x, y = _products(self.roots[few], weights).split(len(thin) // 2, 2)
+            if product is not None and thin is not None:
+                x, y = product(few).split(len(thin) // 2, 2)
                 gram.baddbmm_(x, x.mT, alpha=-sign)
                 cross = x @ y.mT
                 target.sub_(cross + cross.mT, alpha=sign)
@@ -168,7 +179,9 @@ class Blocks:
         return found
 
 
-def _official(post, batch_size):
+def _official(
+    post: GaussianPosterior, batch_size: int
+) -> tuple[GaussianPosterior, float]:
     """The posterior with training weights 1 / (N + K); the weight K / (N + K)."""
     if post.approximation is not None:
         raise ValueError(
@@ -176,14 +189,17 @@ def _official(post, batch_size):
             f'"official" for the {post.approximation} one'
         )
     total = sum(len(part) for part in post.train_roots) + batch_size
-    train = [_scaled(part, 1 / total) for part in post.train_roots]
+    train = [part.reweighted(1 / total) for part in post.train_roots]
     post = GaussianPosterior(post.num_parameters, post.prior_precision, train)
     return post, batch_size / total
 
 
-def _forward(roots, design, count):
+def _forward(
+    roots: FisherRoots, design: Design, count: int
+) -> tuple[list[int], list[float]]:
     """The first `count` greedy choices, or as many as lower the trace, and gains."""
-    chosen, gains = [], []
+    chosen: list[int] = []
+    gains: list[float] = []
     blocks = Blocks(roots, design)
     scores = blocks.traces()
     while len(chosen) < count:
@@ -196,7 +212,7 @@ def _forward(roots, design, count):
             gain, thin = design.move(roots[[index]])
             lost = stale and design.lost
         if lost:
-            design.start(_rows(roots[chosen]))
+            design.start(roots[chosen].rows())
             blocks.start(design)
             scores = blocks.traces()
             continue
@@ -209,22 +225,24 @@ def _forward(roots, design, count):
     return chosen, gains
 
 
-def _gains(roots, design):
+def _gains(roots: FisherRoots, design: Design) -> list[float]:
     """What each example adds to those before it."""
     gains = []
     for i in range(len(roots)):
         gain, _ = design.move(roots[[i]])
         if design.lost:
-            design.start(_rows(roots[:i]))
+            design.start(roots[:i].rows())
             gain, _ = design.move(roots[[i]])
         gains.append(gain)
     return gains
 
 
-def _backward(roots, design, chosen, batch_size):
+def _backward(
+    roots: FisherRoots, design: Design, chosen: list[int], batch_size: int
+) -> list[int]:
     """The `batch_size` of the chosen that are left when the others are dropped."""
     roots, left = roots[chosen], list(range(len(chosen)))
-    design.start(_rows(roots))
+    design.start(roots.rows())
     blocks = Blocks(roots, design)
     costs = blocks.traces(-1.0)
     while len(left) > batch_size:
@@ -233,44 +251,7 @@ def _backward(roots, design, chosen, batch_size):
         last = len(left) - 1 - lowest_best(-open_costs.flip(0))
         _, thin = design.move(roots[[left.pop(last)]], -1.0)
         if thin is None:
-            design.start(_rows(roots[left]))
+            design.start(roots[left].rows())
             blocks.start(design)
         costs = blocks.traces(-1.0, thin)
     return [chosen[position] for position in left]
-
-
-def _held(roots, weight):
-    """The roots in memory and float64, their information multiplied by the weight."""
-    if roots.streamed:
-        parts = list(roots.chunks())
-        roots = parts[0].joined(parts)
-    if roots.kronecker:
-        roots = KroneckerRoots(roots.factor.double(), roots.features.double())
-    elif roots.dtype != torch.float64:
-        roots = FisherRoots(roots.dense().double())
-    return roots if weight == 1.0 else _scaled(roots, weight)
-
-
-def _scaled(roots, weight):
-    """Roots of w F_i."""
-    eye = torch.eye(roots.rank, dtype=roots.dtype, device=roots.device)
-    return roots.scaled((eye * weight**0.5).expand(len(roots), -1, -1))
-
-
-def _rows(roots):
-    return roots.dense().double().flatten(0, 1)
-
-
-def _by_outputs(roots, rows):
-    """Rows X (n, D) as the products of Kronecker roots need them: (q, C n)."""
-    if not roots.kronecker:
-        return rows.mT
-    return rows.view(len(rows), roots.num_outputs, -1).permute(2, 1, 0).flatten(1)
-
-
-def _products(part, weights):
-    """R_i X^T (m, r, n), from what `_by_outputs` makes of X."""
-    if not part.kronecker:
-        return part.dense().double() @ weights
-    inner = (part.features @ weights).view(len(part), part.num_outputs, -1)
-    return part.factor.mT @ inner

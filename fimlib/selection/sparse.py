@@ -1,12 +1,18 @@
 """Frank-Wolfe: a batch whose weighted sum stands for that of the pool."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
 
 from fimlib.selection.distances import completed, lowest_best, points_of
-from fimlib.selection.result import checked_batch_size
+from fimlib.selection.result import Selection, checked_batch_size
 
 
-def frank_wolfe(features, batch_size, dtype=torch.float64):
+def frank_wolfe(
+    features: Any, batch_size: int, dtype: torch.dtype = torch.float64
+) -> Selection:
     """A batch by ACS-FW, a sparse approximation of the pool (Pinsler et al. 2019).
 
     features: (M, d), or Fisher roots of rank 1. The sum of all g_i is approximated in
@@ -16,13 +22,19 @@ def frank_wolfe(features, batch_size, dtype=torch.float64):
     that K steps give K examples. Ties go to the lowest index. Examples with g_i = 0 are
     no vertices: they come last, and once nothing but rounding is left of the sum the
     others too, by index (`notes` says so). gains: by how much each step lowers the
-    squared length of what is left. Errors as in `k_means_pp`.
+    squared length of what is left. Raises ValueError for wrong shapes, non-finite
+    values, roots of a higher rank and a batch_size outside 1..M.
+
+    >>> frank_wolfe([[1.0, 0.0], [0.0, 0.0], [0.0, 3.0]], 2).indices.tolist()
+    [2, 0]
     """
     points = points_of(features, "features", dtype)
     batch_size = checked_batch_size(batch_size, len(points), "features")
     norms = points.norms.sqrt()
     radius, left = norms.sum(), points.total()
-    reached, chosen, gains = torch.zeros_like(left), [], []
+    reached = torch.zeros_like(left)
+    chosen: list[int] = []
+    gains: list[float] = []
     rounding = 64 * torch.finfo(norms.dtype).eps * radius
     closed, why = norms == 0, "have a gradient"
     while len(chosen) < batch_size and not closed.all():

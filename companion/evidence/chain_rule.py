@@ -53,5 +53,6 @@ def as_symbols(e):
     """Generic functions and their derivatives at one point: symbols of their own."""
     for kind in (Smooth, sympy.Derivative, AppliedUndef):
         found = sorted(e.atoms(kind), key=str)
-        e = e.xreplace({x: sympy.Symbol(str(x), real=True) for x in found})
+        names = {x: {"real": True, "positive": x.is_positive or None} for x in found}
+        e = e.xreplace({x: sympy.Symbol(str(x), **names[x]) for x in found})
     return e

@@ -1,13 +1,27 @@
 import math
 
+import mpmath
 import pytest
 import torch
-from cases import dense_roots, fishers, normal, softmax_roots
+from cases import (
+    dense_roots,
+    fishers,
+    mp_log_det,
+    mp_precision,
+    normal,
+    softmax_roots,
+)
 
-from fimlib.dual import fisher_product, fisher_trace, gram_matrix, log_det_fisher
 from fimlib.fisher import FisherRoots, LayeredRoots, NetworkRoots, network_roots
 from fimlib.fisher import network as network_module
-from fimlib.information import batch_eig, scores
+from fimlib.information import (
+    batch_eig,
+    fisher_product,
+    fisher_trace,
+    gram_matrix,
+    log_det_fisher,
+    scores,
+)
 from fimlib.posterior import AccuracyWarning, GaussianPosterior, frame
 
 
@@ -111,9 +125,21 @@ def test_a_network_of_a_million_parameters_needs_no_matrix(monkeypatch):
     assert 0 < log_det_fisher(roots) < fisher_trace(roots)
 
 
-def test_a_small_prior_precision_is_announced():
-    with pytest.warns(AccuracyWarning, match="ill-conditioned"):
-        log_det_fisher(dense_roots(3), 1e-10)
+@pytest.mark.parametrize("prior", [1e-30, 1e-10, 1e-3, 1.0, 1e10])
+def test_the_log_det_keeps_its_digits_where_rows_can_be_had(prior):
+    roots = dense_roots(3)
+    with mpmath.workdps(80):
+        expected = mp_log_det(mp_precision(roots, prior)) - 11 * mpmath.log(prior)
+    assert log_det_fisher(roots, prior).item() == pytest.approx(
+        float(expected), rel=1e-12, abs=0
+    )
+
+
+def test_a_small_prior_precision_is_announced(monkeypatch):
+    monkeypatch.setattr(frame, "EXACT_WORK", 0)
+    for roots in (softmax_roots(3), layered()):
+        with pytest.warns(AccuracyWarning, match="ill-conditioned"):
+            log_det_fisher(roots, 1e-10)
 
 
 def test_bad_input_is_refused_by_name():
@@ -133,9 +159,11 @@ def test_bad_input_is_refused_by_name():
 
 
 def test_what_is_too_large_both_ways_is_refused_with_its_size(monkeypatch):
-    monkeypatch.setattr("fimlib.dual.MAX_DENSE", 5)
-    with pytest.raises(ValueError, match=r"at most 5 rows, got 6.*0\.0 GB"):
+    monkeypatch.setattr("fimlib.posterior.frame.MAX_DENSE", 5)
+    message = r"roots must have at most 5\^2 pairs of rows, got 6.*0\.0 GB"
+    with pytest.raises(ValueError, match=message):
         gram_matrix(dense_roots(3))
+    monkeypatch.setattr(frame, "EXACT_WORK", 0)
     with pytest.raises(ValueError, match=r"got 14 rows and 11 parameters"):
         log_det_fisher(dense_roots(7))
 
@@ -147,23 +175,23 @@ def brute_precision(train, prior):
 
 def force(monkeypatch, kind):
     """Make every score go one way: by rows, by their products, in D x D."""
-    kind_of = frame.kind_of
+    way_of = frame.way_of
 
-    def forced(post, pool, evals):
-        return kind if post.train_roots or evals else kind_of(post, pool, evals)
+    def forced(post, pool, evals, again=False):
+        return kind if post.train_roots or evals else way_of(post, pool, evals)
 
-    monkeypatch.setattr(frame, "kind_of", forced)
+    monkeypatch.setattr(frame, "way_of", forced)
 
 
 @pytest.mark.parametrize("make", [dense_roots, softmax_roots])
 @pytest.mark.parametrize("refine", [True, False])
-@pytest.mark.parametrize("kind", ["rows", "gram", "dense"])
+@pytest.mark.parametrize("kind", ["rows", "products", "parameters"])
 def test_all_ways_give_the_same_scores(monkeypatch, kind, make, refine):
     pool, evals, train = make(7, seed=1), make(2, seed=20), make(2, seed=40)
     expected = scores(pool, GaussianPosterior.from_roots(train, 0.7), evals, True)
     force(monkeypatch, kind)
     if not refine:
-        monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", 0)
+        monkeypatch.setattr("fimlib.posterior.frame.EXACT_WORK", 0)
     post = GaussianPosterior.from_roots(train, 0.7)
     found = scores(pool, post, evals, pairwise=True)
     for name, values in expected.items():
@@ -216,7 +244,7 @@ def test_a_wide_last_layer_needs_no_matrix_of_its_parameters():
 @pytest.mark.parametrize("exact_work", [0, 10**9])
 def test_networks_are_scored_through_inner_products(monkeypatch, exact_work):
     """Layers' factors give them: before any data, and after some."""
-    monkeypatch.setattr("fimlib.posterior.dense.EXACT_WORK", exact_work)
+    monkeypatch.setattr("fimlib.posterior.frame.EXACT_WORK", exact_work)
     torch.manual_seed(0)
     model = torch.nn.Sequential(
         torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2)

@@ -1,15 +1,25 @@
 """BADGE: k-means++ on the gradients of the last layer at hard labels (T31, T33)."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
 
 from fimlib._checks import as_tensor
 from fimlib.families import Categorical
 from fimlib.fisher.last_layer import warn_of_probabilities
 from fimlib.selection.distances import Points, checked, d2_sampling
-from fimlib.selection.result import checked_batch_size
+from fimlib.selection.result import Selection, checked_batch_size
 
 
-def badge(features, logits, batch_size, generator=None, dtype=torch.float64):
+def badge(
+    features: Any,
+    logits: Any,
+    batch_size: int,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> Selection:
     """A batch by BADGE (Ash et al. 2020, arXiv:1906.03671, algorithm 1).
 
     features: (M, d), the last layer's inputs; logits: (M, C). The embedding of an
@@ -21,6 +31,10 @@ def badge(features, logits, batch_size, generator=None, dtype=torch.float64):
 
     Raises ValueError for wrong shapes, non-finite values, less than two classes and a
     batch_size outside 1..M.
+
+    >>> logits = [[9.0, 0.0], [0.0, 0.0]]
+    >>> badge([[1.0, 0.0], [0.0, 1.0]], logits, 1).indices.tolist()
+    [1]
     """
     features = as_tensor(features, "features", ("M", "d"), dtype)
     checked_batch_size(batch_size, len(features), "features")
