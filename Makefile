@@ -8,7 +8,7 @@ READY := .venv/.installed
 PEERS := .venv-peers/bin/python
 PEERS_READY := .venv-peers/.installed
 
-.PHONY: book lint test verify figures rerun lab check peers-test bench mutants clean help
+.PHONY: book lint test verify figures rerun lab check peers-test bench mutants clean help formal
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/:.*##/\t/'
@@ -49,6 +49,9 @@ peers-test: $(PEERS_READY) ## compare fimlib with laplace-torch, curvlinops and 
 
 bench: $(PEERS_READY) ## time fimlib beside its peers (some minutes)
 	$(PEERS) benchmarks/run.py
+
+formal:          ## check the algebra with Rocq's kernel (coq, libcoq-mathcomp-algebra)
+	$(PYTHON) companion/formal.py
 
 mutants: $(READY) ## break fimlib on purpose and count what goes unnoticed (long)
 	$(PY) tools/mutants.py

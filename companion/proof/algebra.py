@@ -282,6 +282,14 @@ class Algebra(Kinds):
 
     def _cyclic(self, word):
         """Value of tr(word), the same for every rotation and for the transpose."""
+        for i, x in enumerate(word):
+            if x in self.expanded:
+                head, tail = (
+                    {word[:i]: sympy.Integer(1)},
+                    {word[i + 1 :]: sympy.Integer(1)},
+                )
+                whole = multiply(multiply(head, self.expanded[x]), tail)
+                return self._trace_value(whole, self.sizes[word[0]][0])
         starts = range(len(word))
         closed = [k for k in starts if self.sizes[word[k]][0] == 1]
         for k in closed or starts:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sympy
 
 from companion.proof.formula import SYMMETRIC
+from companion.proof.scalars import is_nonzero
 from companion.proof.words import add, freeze, multiply, scale, word_order
 
 MAX_RULES = 60
@@ -30,6 +31,7 @@ class Letters:
         self.kinds = {}  # letter -> kind, as of a `Sym`
         self.inverses = {}  # letter -> letter, both ways
         self.inverse_of = {}  # inverse letter of a sum -> that sum
+        self.expanded = {}  # inverse letter of a rank-one update -> its expansion
         self.rules = {}  # word -> normal form
 
     # --- letters -----------------------------------------------------------
@@ -74,6 +76,9 @@ class Letters:
                 return w
             if known[1] == flipped:
                 return self.transposed[w]
+        for word in poly:  # inverses of its parts first: relations then rewrite w
+            if len(word) == 1 and self._has_inverse(word[0]):
+                self._letter_inverse(word[0])
         kind = "pd" if positive else "invertible"
         w = self._new_letter(("invsum", key), shape, kind, key == flipped)
         self.inverse_of[w] = poly
@@ -90,6 +95,7 @@ class Letters:
                         rhs = add(rhs, {left + word + right: -c / p[lead]})
                 self._add_rule(left + lead + right, rhs)
             self._scalar_relations(letter, p, lead)
+            self._expand(letter, p)
         self._complete()
         return w
 
@@ -110,6 +116,30 @@ class Letters:
                 w_n = add(multiply({(w,): ONE}, poly), scale(one, -1))
                 self._relate(multiply(left, n_w))
                 self._relate(multiply(w_n, right))
+
+    def _expand(self, w, poly):
+        """Sherman and Morrison, for n = a q + b u v': n^-1 without a letter of its own.
+
+        Its traces and quadratic forms are expanded, and then compare with those of q.
+        a q and n are invertible, so 1 + b v' q^-1 u / a is not zero.
+        """
+        if len(poly) != 2:
+            return
+        (q, a), (outer, b) = sorted(poly.items(), key=lambda item: len(item[0]))
+        if len(q) != 1 or len(outer) != 2 or self.sizes[outer[0]][1] != 1:
+            return
+        if not self._has_inverse(q[0]):
+            return
+        inverse = scale(self._letter_inverse(q[0]), 1 / a)
+        right, left = multiply(inverse, {outer[:1]: ONE}), {outer[1:]: ONE}
+        form = sum(c * self._cyclic(word) for word, c in multiply(left, right).items())
+        share = -b / (1 + b * form)
+        update = scale(multiply(multiply(right, left), inverse), share)
+        self.expanded[w] = add(inverse, update)
+        if len(update) == 1:  # the same, as a rule for the matrix
+            ((word, c),) = update.items()
+            gap = add({(w,): ONE}, scale(inverse, -1))
+            self._add_rule(word, scale(gap, 1 / c))
 
     def _has_inverse(self, letter):
         return letter in self.inverses or self.kinds[letter] in ("pd", "invertible")
@@ -232,6 +262,8 @@ class Letters:
         lead = max(gap, key=word_order)
         if not lead:
             raise ArithmeticError("the relations are contradictory")
+        if not is_nonzero(gap[lead]):
+            return False  # the coefficient may vanish, and then the word need not
         rest = {w: sympy.cancel(-c / gap[lead]) for w, c in gap.items() if w != lead}
         self._add_rule(lead, rest)
         return True

@@ -42,9 +42,9 @@ def observed_information(
     """Return -grad^2 log p(y_i|x_i, theta), (M, D, D) (T13, T16, T20).
 
     J^T H J + sum_k g_k grad^2 f_k, with g and H the gradient and Hessian of -log p by
-    the outputs f: symmetric, and indefinite in general, so that it has no root. `model`,
-    X
-    labels: (M,), or what the `family` needs.
+    the outputs f: symmetric, and indefinite in general, so that it has no root. All
+    arguments are as in `network_roots`: `model`, `inputs`, `family`, `dtype`,
+    `parameters`, `output`, `forward` and labels (M,), or what the family needs.
 
     Raises:
         ValueError: what `network_roots` refuses, above 4,096 parameters, and for a

@@ -109,7 +109,7 @@ def batch_bald(
     """Return I[Theta; Y_1, ..., Y_M] () in nats of all examples together: T47.
 
     From `log_probs` (M, L, C): all joint labels if they are at most `num_outcomes`
-    (2^20), else about so many (10,000) drawn as `jepig` does, which is unbiased. At
+    (2^20), else about so many (10,000) that `generator` draws, which is unbiased. At
     most log L, and M log C. `return_error` adds the standard error (), 0 where exact.
     Source: arXiv:1906.08158, section 3.
 

@@ -4,9 +4,8 @@ Every method returns `Selection(indices, gains)` with K indices into the pool.
 """
 
 from fimlib._checks import guard
-from fimlib.selection.distances import k_means_pp, lcmd, max_dist
+from fimlib.selection.distances import badge, k_means_pp, lcmd, max_dist
 from fimlib.selection.dpp import k_dpp
-from fimlib.selection.embeddings import badge
 from fimlib.selection.greedy import greedy_log_det
 from fimlib.selection.mutual import log_det_cg, log_det_cmi, log_det_mi
 from fimlib.selection.prediction import batch_bald

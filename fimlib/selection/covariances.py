@@ -5,8 +5,6 @@ example is kept as columns: of D numbers each, which rows of the pool meet in a 
 or, where D is too large for that, of M r numbers, its products with all those rows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -21,40 +19,38 @@ from fimlib.posterior.span import Form
 
 
 class Pool:
-    """The pool in a frame, by columns of D numbers."""
+    """The pool in a frame, whose P holds the F_i `taken`, by columns of D numbers."""
 
-    def __init__(self, roots: FisherRoots, frame: Frame, by_blocks: bool) -> None:
-        self.roots = roots
-        self.frame = frame
-        self.by_blocks = by_blocks
+    def __init__(self, roots: FisherRoots, frame: Frame, taken: Sequence[int]) -> None:
+        self.roots, self.frame, self.taken = roots, frame, tuple(taken)
         self.length = roots.num_parameters
 
     def grams(self, *forms: Form) -> list[Tensor]:
         """Gram blocks R_i S R_i^T (M, r, r) for each S."""
         # Made first: small results kept between large temporaries would pin memory.
-        shape = len(self.roots), self.roots.rank, self.roots.rank
-        like: dict = {"dtype": torch.float64, "device": self.roots.device}
-        found = [torch.empty(shape, **like) for _ in forms]
-        start = 0
+        rank, start = self.roots.rank, 0
+        found = [self.empty(len(self.roots), rank, rank) for _ in forms]
         for part in self.roots.batches(BATCH):
-            for few in self.frame.grams(part, *forms, by_blocks=self.by_blocks):
+            for few in self.frame.grams(part, *forms, by_blocks=not self.taken):
                 end = start + len(few[0])
                 for whole, one in zip(found, few, strict=True):
                     whole[start:end] = one
                 start = end
         return found
 
-    def columns(self, index: int, *forms: Form) -> Sequence[Tensor]:
+    def empty(self, *shape: int) -> Tensor:
+        """A tensor of this shape where the roots are, to be filled."""
+        return torch.empty(shape, dtype=torch.float64, device=self.roots.device)
+
+    def columns(self, index: int, *forms: Form) -> list[Tensor]:
         """S R^T of one example, (D, r), for each S."""
-        rows, frame = self.roots[[index]].double().rows(), self.frame
-        z, rest = frame.split(rows)
-        columns = [frame.columns(form.times(z).mT) for form in forms]
-        if not rest.shape[1]:
-            return columns
-        outside = rest.mT / frame.scale
-        return [
-            one + form.rest * outside for one, form in zip(columns, forms, strict=True)
-        ]
+        z, rest = self.frame.split(self.roots[[index]].double().rows())
+        columns = [self.frame.columns(form.times(z).mT) for form in forms]
+        if rest.shape[1]:
+            outside = rest.mT / self.frame.scale
+            for one, form in zip(columns, forms, strict=True):
+                one += form.rest * outside
+        return columns
 
     def product(self, indices: Tensor | list | None, columns: Tensor) -> Tensor:
         """R_i V (m, r, n) of these examples, or of all, with columns V (D, n)."""
@@ -68,12 +64,11 @@ class Pool:
 class ProductPool(Pool):
     """The pool known from inner products only: no vector of D numbers is formed."""
 
-    def __init__(self, roots: FisherRoots, frame: Frame) -> None:
-        super().__init__(roots, frame, False)
+    def __init__(self, roots: FisherRoots, frame: Frame, taken: Sequence[int]) -> None:
+        super().__init__(roots, frame, taken)
         self.length = roots.num_rows
         parts = [frame.span.coordinates(part) for part in roots.batches(BATCH)]
-        self.inside = torch.cat([inside for inside, _ in parts])
-        self.rest = torch.cat([rest for _, rest in parts])
+        self.inside, self.rest = map(torch.cat, zip(*parts, strict=True))
 
     def grams(self, *forms: Form) -> list[Tensor]:
         """Gram blocks R_i S R_i^T (M, r, r) for each S."""
@@ -81,7 +76,7 @@ class ProductPool(Pool):
         outside = outer(self.rest) / self.frame.post.prior_precision
         return [form.times(z) @ z.mT + form.rest * outside for form in forms]
 
-    def columns(self, index: int, *forms: Form) -> Sequence[Tensor]:
+    def columns(self, index: int, *forms: Form) -> list[Tensor]:
         """R_i S R^T of one example with all rows of the pool, (M r, r), for each S."""
         mine, x = self.inside[index].mT, self._inverse_root()
         rest = self.roots.cross(self.roots[[index]])[:, :, 0].double()
@@ -92,10 +87,8 @@ class ProductPool(Pool):
         rest /= self.frame.post.prior_precision
         z = mine.mT @ x
         inside = [self.inside @ (x @ form.times(z).mT) for form in forms]
-        return [
-            (one + form.rest * rest).flatten(0, 1)
-            for one, form in zip(inside, forms, strict=True)
-        ]
+        pairs = zip(inside, forms, strict=True)
+        return [(one + form.rest * rest).flatten(0, 1) for one, form in pairs]
 
     def product(self, indices: Tensor | list | None, columns: Tensor) -> Tensor:
         """Rows of these examples, or of all, in columns (M r, n): (m, r, n)."""
@@ -111,28 +104,29 @@ class ProductPool(Pool):
         return self.frame.inverse_root().to(self.inside)
 
 
+def held(roots: FisherRoots) -> FisherRoots:
+    """Roots that many steps go over: held if small, and factors in float64."""
+    roots = roots.held_if_small()
+    return roots.double() if roots.factored else roots
+
+
 def pool_of(
-    roots: FisherRoots,
-    post: GaussianPosterior,
-    eval_roots: FisherRoots | None = None,
-    by_blocks: bool = True,
-) -> Pool:
-    """The pool's covariances under P, in a frame with the evaluation roots if given."""
-    frame = frame_of(post, roots, eval_roots, again=True)
-    if frame.way == "products":
-        return ProductPool(roots, frame)
-    return Pool(roots, frame, by_blocks)
+    roots: FisherRoots, post: GaussianPosterior, others: FisherRoots | None = None,
+    taken: Sequence[int] = (),
+) -> Pool:  # fmt: skip
+    """The covariances under P + the F_i `taken`, in a frame with others if given."""
+    post = post.update(roots[taken]) if taken else post
+    frame = frame_of(post, roots, others, again=True)
+    return (ProductPool if frame.way == "products" else Pool)(roots, frame, taken)
 
 
 class Columns:
     """W (n, steps r) with S - W W^T what a growing batch leaves of S."""
 
-    def __init__(self, pool: Pool, steps: int) -> None:
-        self.pool = pool
-        self.rank = pool.roots.rank
-        like: dict = {"dtype": torch.float64, "device": pool.roots.device}
-        self.space = torch.empty(pool.length, steps * self.rank, **like)
-        self.count = 0
+    def __init__(self, pool: Pool, batch_size: int) -> None:
+        self.pool, self.count = pool, 0
+        steps = batch_size - len(pool.taken)
+        self.space = pool.empty(pool.length, steps * pool.roots.rank)
 
     def add(self, index: int, columns: Tensor, gram: Tensor) -> Tensor:
         """Take one more example, by S R^T (n, r) and its Gram block (r, r) by now."""
@@ -142,13 +136,9 @@ class Columns:
             columns = columns - before @ mine.mT
         factor = linalg.identity_plus_cholesky(gram)[0]
         new = torch.linalg.solve_triangular(factor, columns.mT, upper=False).mT
-        self.space[:, self.count : self.count + self.rank] = new
-        self.count += self.rank
+        self.space[:, self.count : self.count + len(gram)] = new
+        self.count += len(gram)
         return new
-
-    def products(self, indices: Tensor | None, since: int) -> Tensor:
-        """R_i W (m, r, n) of these examples, or of all, from column `since` on."""
-        return self.pool.product(indices, self.space[:, since : self.count])
 
 
 def trace(grams: Tensor) -> Tensor:
@@ -157,9 +147,7 @@ def trace(grams: Tensor) -> Tensor:
 
 
 def rounding(gram: Tensor, size: Tensor) -> Tensor:
-    """Rounding in 1/2 log det(I + G), where G (r, r) is left of a Gram of trace size.
-
-    By the derivative tr((I + G)^{-1} dG) / 2, with dG of eps times the size.
-    """
+    """Rounding in 1/2 log det(I + G), with G (r, r) left of a Gram of trace size."""
+    # By the derivative tr((I + G)^{-1} dG) / 2, with dG of eps times the size.
     values = torch.linalg.eigvalsh(gram).clamp(min=0.0)
     return EPS * size * (1.0 / (1.0 + values)).sum() / 2

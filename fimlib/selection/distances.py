@@ -1,4 +1,4 @@
-"""Batches that are spread out: k-means++, farthest first, largest clusters.
+"""Batches that are spread out: k-means++, BADGE, farthest first, largest clusters.
 
 All of them look at the squared distance of each example to the nearest centre, which
 is a chosen example or one of the training examples. Such a distance is to a point; the
@@ -11,14 +11,19 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from numpy.typing import ArrayLike
+from torch import Generator, Tensor
 
 from fimlib._checks import as_tensor, check_choice
+from fimlib.families import Categorical
+from fimlib.fisher.last_layer import warn_of_probabilities
 from fimlib.fisher.roots import FisherRoots, chunk_step
-from fimlib.selection.result import Selection, checked_batch_size
+from fimlib.selection.result import FEW, Selection, checked_batch_size, completed
 
+Features = ArrayLike | FisherRoots
 # Values this close, relatively, count as tied: the lowest index is taken.
 _TIE = 1e-12
+_APART = FEW.format("lie apart from the centres")
 
 
 class Points:
@@ -31,8 +36,8 @@ class Points:
     def __init__(
         self, features: Tensor, outer: Tensor | None = None, norms: Tensor | None = None
     ) -> None:
-        self.features = features
-        self.outer = outer
+        self.features, self.outer = features, outer
+        self.widths = [one.shape[1] for one in (outer, features) if one is not None]
         if norms is None:
             norms = torch.linalg.vector_norm(features, dim=1).square()
             if outer is not None:
@@ -56,8 +61,7 @@ class Points:
         """Inner products (M,) with one vector (C d,)."""
         if self.outer is None:
             return self.features @ vector
-        matrix = vector.view(self.outer.shape[1], self.features.shape[1])
-        return ((self.features @ matrix.mT) * self.outer).sum(1)
+        return ((self.features @ vector.view(self.widths).mT) * self.outer).sum(1)
 
     def total(self) -> Tensor:
         """Sum of the vectors, (C d,)."""
@@ -66,7 +70,7 @@ class Points:
         return (self.outer.mT @ self.features).flatten()
 
     def distances(self, centres: Points, bound: Tensor) -> Tensor:
-        """Squared distances (M, k) to the centres; rough where `bound` (M,) is 0.
+        """Return squared distances (M, k) to centres; rough where `bound` (M,) is 0.
 
         |a|^2 + |b|^2 - 2ab loses its digits where a and b are close: below sqrt(eps)
         of its terms the factors' differences are taken, which duplicates have none of.
@@ -86,10 +90,8 @@ class Points:
 
 
 def _apart(a: Any, b: Any) -> Tensor:
-    """Squared distances (n,) of pairs by differences: |r - s|^2 |m|^2 + ... exactly.
-
-    With means n of the r, m of the phi: g_a - g_b = (r - s) (x) m + n (x) (phi - psi).
-    """
+    """Squared distances (n,) of pairs, exactly, by differences of their factors."""
+    # With means n of r, m of phi: g_a - g_b = (r - s) (x) m + n (x) (phi - psi).
     change = a.features - b.features
     if a.outer is None:
         return change.square().sum(1)
@@ -99,22 +101,26 @@ def _apart(a: Any, b: Any) -> Tensor:
     second = centre.square().sum(1) * change.square().sum(1)
     both = 2 * (turn * centre).sum(1) * (change * middle).sum(1)
     # One vector by two pairs of factors (2r, phi / 2): the terms cancel to rounding.
-    width = a.features.shape[1] + a.outer.shape[1]
-    rounding = width * torch.finfo(first.dtype).eps * (first + second)
+    rounding = sum(a.widths) * torch.finfo(first.dtype).eps * (first + second)
     found = first + second + both
     return torch.where(found <= rounding, 0, found)
 
 
 def points_of(value: Any, name: str, dtype: torch.dtype) -> Points:
-    """Points from features (M, d) or from Fisher roots of rank 1.
+    """Return `checked` points from features (M, d) or from Fisher roots of rank 1.
 
-    Raises ValueError for roots of a higher rank and norms that overflow.
+    Raises:
+        ValueError: roots of a higher rank.
     """
-    if hasattr(value, "num_parameters"):
-        points = _points_of_roots(value, name, dtype)
-    else:
-        points = Points(as_tensor(value, name, ("M", "d"), dtype))
-    return checked(points, name)
+    if not hasattr(value, "num_parameters"):
+        return checked(Points(as_tensor(value, name, ("M", "d"), dtype)), name)
+    if value.rank != 1:
+        raise ValueError(
+            f"{name} must be features (M, d) or roots of rank 1, got rank {value.rank}"
+        )
+    features, outer = value.held().outer_factors()
+    outer = None if outer is None else outer.to(dtype)
+    return checked(Points(features.to(dtype), outer), name)
 
 
 def checked(points: Points, name: str) -> Points:
@@ -129,86 +135,71 @@ def checked(points: Points, name: str) -> Points:
     return points
 
 
-def _points_of_roots(roots: FisherRoots, name: str, dtype: torch.dtype) -> Points:
-    if roots.rank != 1:
-        raise ValueError(
-            f"{name} must be features (M, d) or roots of rank 1, got rank {roots.rank}"
-        )
-    features, outer = roots.held().outer_factors()
-    return Points(features.to(dtype), None if outer is None else outer.to(dtype))
-
-
 class Nearest:
-    """Squared distance of each example to the nearest centre, brought up to date late.
+    """Squared distances of points to the nearest centre, brought up to date late.
 
-    `bound` (M,), in float64, is never below it: a new centre can only be closer. It is
-    exact after `refresh`, and then `cluster` (M,) is the nearest centre's number.
+    Centres are `train`, and the examples that are taken. `bound` (M,), in float64, is
+    never below the distance: a new centre can only be closer. It is exact after
+    `refresh`, and then `cluster` (M,) is the nearest centre's number.
     """
 
-    def __init__(self, points: Points, train: Points | None = None) -> None:
+    def __init__(self, points: Points, train: Points | None) -> None:
         self.points = points
-        like: dict = {"device": points.features.device}
-        self.bound = torch.full((len(points),), torch.inf, **like).double()
-        self.cluster = torch.zeros(len(points), dtype=torch.long, **like)
-        self.count = 0
-        self.pending: list[int] = []
-        train = points[:0] if train is None else train
-        for start in range(0, len(train), self._step):
-            self._include(train[start : start + self._step])
-
-    @property
-    def _step(self) -> int:
-        return chunk_step(len(self.points))
+        self.chosen: list[int] = []
+        self.gains: list[float] = []
+        self.bound = torch.full_like(points.norms, torch.inf, dtype=torch.float64)
+        self.cluster = torch.zeros_like(points.norms, dtype=torch.long)
+        # Centres, and examples among them, up to which all is up to date.
+        self.count = self.seen = 0
+        self._include(points[:0] if train is None else train)
 
     def _include(self, centres: Points) -> None:
-        found, which = self.points.distances(centres, self.bound).double().min(1)
-        closer = found < self.bound
-        self.bound = torch.where(closer, found, self.bound)
-        self.cluster = torch.where(closer, which + self.count, self.cluster)
-        self.count += len(centres)
+        step = chunk_step(len(self.points))
+        for start in range(0, len(centres), step):
+            few = centres[start : start + step]
+            found, which = self.points.distances(few, self.bound).double().min(1)
+            closer = found < self.bound
+            self.bound = torch.where(closer, found, self.bound)
+            self.cluster = torch.where(closer, which + self.count, self.cluster)
+            self.count += len(few)
 
-    def add(self, index: int) -> None:
-        """Make an example a centre."""
-        self.pending.append(index)
+    def take(self, index: int, gain: float) -> None:
+        """Choose an example, which makes it a centre."""
+        self.chosen.append(index)
+        self.gains.append(gain)
         self.bound[index] = 0.0
 
     def refresh(self) -> None:
         """Bring all distances up to date."""
-        for start in range(0, len(self.pending), self._step):
-            self._include(self.points[self.pending[start : start + self._step]])
-        self.pending = []
+        self._include(self.points[self.chosen[self.seen :]])
+        self.seen = len(self.chosen)
 
     def at(self, index: int) -> float:
         """The distance of one example, up to date, as a float."""
-        bound = self.bound[[index]]
-        if self.pending:
-            centres = self.points[self.pending]
-            found = self.points[[index]].distances(centres, bound)
+        bound, late = self.bound[[index]], self.chosen[self.seen :]
+        if late:
+            found = self.points[[index]].distances(self.points[late], bound)
             bound = torch.minimum(bound, found.double().amin(1))
         return float(bound)
 
 
 def k_means_pp(
-    features: Any,
-    batch_size: int,
-    first: str = "norm",
-    train_features: Any = None,
-    generator: torch.Generator | None = None,
+    features: Features, batch_size: int, first: str = "norm",
+    train_features: Features | None = None, generator: Generator | None = None,
     dtype: torch.dtype = torch.float64,
-) -> Selection:
-    """A batch by D^2 sampling, the seeding of k-means++ (Arthur & Vassilvitskii 2007).
+) -> Selection:  # fmt: skip
+    """Return `batch_size` examples by D^2 sampling (Arthur & Vassilvitskii 2007).
 
-    features: (M, d), or Fisher roots of rank 1. An example is drawn with probability
-    proportional to its squared distance to the nearest centre: those chosen and, if
-    given, train_features. Without these the first is the one of largest norm, or for
-    `first="uniform"` any. gains: the squared distance when chosen (of the first: its
-    squared norm). No index comes twice; once all are at distance 0, the lowest
-    indices follow, and `notes` says so. Raises ValueError for wrong shapes, non-finite
-    values, roots of a higher rank and a batch_size outside 1..M.
+    Of features (M, d), or Fisher roots of rank 1, one is drawn with probability
+    proportional to its squared distance, which is its gain, to the nearest centre:
+    those chosen and, if given, train_features (N, d). Without these the first is the
+    one of largest norm, or any for `first="uniform"`, and its gain the squared norm.
+    Once all are at distance 0, the lowest indices follow, and `notes` says so.
+    ValueErrors: wrong shapes, values not finite, norms that overflow `dtype`, roots of
+    a higher rank, a batch_size outside 1..M.
 
-    >>> draw = torch.Generator().manual_seed(0)
-    >>> k_means_pp([[2.0], [2.0], [0.0]], 2, generator=draw).indices.tolist()
-    [0, 2]
+    >>> k_means_pp([[0.0, 1.0], [0.0, 3.0], [0.0, 3.0]], 2).gains.tolist()
+    [9.0, 4.0]
     """
     check_choice(first, "first", ("norm", "uniform"))
     points, train = _both(features, train_features, dtype)
@@ -216,45 +207,59 @@ def k_means_pp(
 
 
 def max_dist(
-    features: Any,
-    batch_size: int,
-    train_features: Any = None,
+    features: Features, batch_size: int, train_features: Features | None = None,
     dtype: torch.dtype = torch.float64,
-) -> Selection:
-    """A batch by farthest first: greedy k-centre, Core-Set (Sener & Savarese 2018).
+) -> Selection:  # fmt: skip
+    """Return `batch_size` examples by farthest first, Core-Set (Sener & Savarese 2018).
 
-    Each choice is the example farthest from all centres: those chosen and, if given,
-    train_features, without which the first is the one of largest norm. Ties go to the
-    lowest index. features: (M, d), or Fisher roots of rank 1; gains: squared distances
-    when chosen. Raises ValueError for wrong shapes, non-finite values, roots of a
-    higher rank and a batch_size outside 1..M.
+    Greedy k-centre by features (M, d) and centres train_features (N, d); ties go to the
+    lowest index, and arguments, gains and errors are those of `k_means_pp`.
 
-    >>> max_dist([[2.0], [3.0], [0.0]], 2).indices.tolist()
-    [1, 2]
+    >>> max_dist([[0.0], [1.0], [3.0]], 3).indices.tolist()
+    [2, 0, 1]
     """
-    points, train = _both(features, train_features, dtype)
-    return _farthest(points, batch_size, train, lambda nearest: nearest.bound)
+    return _farthest(features, batch_size, train_features, dtype, lambda one: one.bound)
 
 
 def lcmd(
-    features: Any,
-    batch_size: int,
-    train_features: Any = None,
+    features: Features, batch_size: int, train_features: Features | None = None,
     dtype: torch.dtype = torch.float64,
-) -> Selection:
-    """A batch by largest cluster maximum distance (Holzmueller et al. 2023).
+) -> Selection:  # fmt: skip
+    """Return `batch_size` examples by largest cluster maximum distance.
 
-    Each example belongs to its nearest centre. Of the cluster whose squared distances
-    have the largest sum, the farthest example is chosen, and is a centre then
-    (arXiv:2203.09410, section 4). features: (M, d), or Fisher roots of rank 1; gains:
-    squared distances when chosen. Raises ValueError for wrong shapes, non-finite
-    values, roots of a higher rank and a batch_size outside 1..M.
+    Of features (M, d), each belongs to its nearest centre, as in `max_dist`. Of the
+    cluster with the largest sum of squared distances, the farthest is chosen, and is a
+    centre then (arXiv:2203.09410, section 4).
 
-    >>> lcmd([[2.0], [3.0], [0.0]], 2).indices.tolist()
-    [1, 2]
+    >>> lcmd([[9.0], [9.5], [9.5], [0.0], [5.0]], 2, [[9.2], [1.0]]).indices.tolist()
+    [4, 3]
     """
-    points, train = _both(features, train_features, dtype)
-    return _farthest(points, batch_size, train, _in_largest_cluster)
+    return _farthest(features, batch_size, train_features, dtype, _in_largest_cluster)
+
+
+def badge(
+    features: ArrayLike, logits: ArrayLike, batch_size: int,
+    generator: Generator | None = None, dtype: torch.dtype = torch.float64,
+) -> Selection:  # fmt: skip
+    """Return `batch_size` examples by BADGE (arXiv:1906.03671, algorithm 1).
+
+    An example of features phi (M, d), a last layer's inputs, and logits (M, C) is
+    embedded as its loss's gradient (p - e_y) (x) phi by the weights, without bias, at
+    the most probable label y. The longest is first, the others follow by D^2 sampling
+    from inner products of the factors alone. Gains, ties, `notes` and errors as in
+    `k_means_pp`, and a ValueError for less than two classes.
+
+    >>> badge([[1.0], [1.0], [3.0]], [[9.0, 0.0], [0.0, 0.0], [0.0, 0.0]], 1).gains
+    tensor([4.5000], dtype=torch.float64)
+    """
+    phi: Tensor = as_tensor(features, "features", ("M", "d"), dtype)
+    checked_batch_size(batch_size, len(phi), "features")
+    outputs: Tensor = as_tensor(logits, "logits", (len(phi), "C"))
+    warn_of_probabilities(outputs)
+    family = Categorical()
+    residuals = family.output_gradient(outputs, family.mode(outputs)).to(phi)
+    points = checked(Points(phi, residuals), "features")
+    return d2_sampling(points, batch_size, generator=generator)
 
 
 def _in_largest_cluster(nearest: Nearest) -> Tensor:
@@ -270,120 +275,79 @@ def _both(
     points, train = points_of(features, "features", dtype), None
     if train_features is not None:
         train = points_of(train_features, "train_features", dtype)
-        if _widths(train) != _widths(points):
+        if train.widths != points.widths:
             raise ValueError(
                 f"train_features must have as many columns as features, "
-                f"{_widths(points)}, got {_widths(train)}"
+                f"{tuple(points.widths)}, got {tuple(train.widths)}"
             )
     # An empty training set has no centres, and is none.
     return points, train if train is not None and len(train) else None
 
 
-def _widths(points: Points) -> tuple[int, ...]:
-    outer = () if points.outer is None else (points.outer.shape[1],)
-    return (*outer, points.features.shape[1])
-
-
 def d2_sampling(
-    points: Points,
-    batch_size: int,
-    first: str = "norm",
-    train: Points | None = None,
-    generator: torch.Generator | None = None,
-) -> Selection:
-    """`k_means_pp` of points.
+    points: Points, batch_size: int, first: str = "norm", train: Points | None = None,
+    generator: Generator | None = None,
+) -> Selection:  # fmt: skip
+    """Return `k_means_pp` of points.
 
-    Examples are drawn by a bound u of their squared distance s, and one is accepted
-    with probability s / u. The first that is refused brings all bounds up to date, so
-    that the next draw is by s itself: the mixture is exactly proportional to s.
+    Drawn by a bound u of the squared distance s, an example is accepted with
+    probability s / u. The first that is refused brings all bounds up to date, so that
+    the next draw is by s itself: the mixture is exactly proportional to s.
     """
     batch_size = checked_batch_size(batch_size, len(points), "features")
-    nearest, chosen, gains = Nearest(points, train), [], []
     like: dict = {"device": points.features.device, "generator": generator}
-    if train is None:
-        start = lowest_best(points.norms)
-        if first == "uniform":
-            start = int(torch.randint(len(points), (), **like))
-        chosen, gains = [start], [float(points.norms[start])]
-        nearest.add(start)
-        # The first bound is infinite.
-        nearest.refresh()
-    while len(chosen) < batch_size:
+    start = None
+    if train is None and first == "uniform":
+        start = int(torch.randint(len(points), (), **like))
+
+    def draw(nearest: Nearest) -> tuple[int, Tensor] | None:
         sums = nearest.bound.cumsum(0)
         if not sums[-1] > 0:
-            break
+            return None
         target, accept = torch.rand(2, dtype=torch.float64, **like)
         # Below the last sum also where the product is rounded up to it.
         target = torch.minimum(target * sums[-1], sums[-1].nextafter(sums[0] * 0))
         index = int(torch.searchsorted(sums, target, right=True))
-        apart = nearest.at(index)
-        if accept * nearest.bound[index] >= apart:
-            nearest.refresh()
-            continue
-        chosen.append(index)
-        gains.append(apart)
-        nearest.add(index)
-    return completed(chosen, gains, batch_size, nearest.bound)
+        return index, accept * nearest.bound[index]
+
+    return _spread(points, batch_size, train, draw, start)
 
 
 def _farthest(
-    points: Points,
-    batch_size: int,
-    train: Points | None,
+    features: Any, batch_size: int, train_features: Any, dtype: torch.dtype,
     values: Callable[[Nearest], Tensor],
-) -> Selection:
-    """Greedy choice of the largest of `values(nearest)`, which may be bounds.
-
-    The largest bound that is up to date is the largest distance: the others can only
-    fall. Where it is not, all are brought up to date.
-    """
+) -> Selection:  # fmt: skip
+    # The largest bound that is up to date is the largest: others can only fall.
+    points, train = _both(features, train_features, dtype)
     batch_size = checked_batch_size(batch_size, len(points), "features")
-    nearest, chosen, gains = Nearest(points, train), [], []
-    if train is None:
-        chosen.append(lowest_best(points.norms))
-        gains.append(float(points.norms[chosen[0]]))
-        nearest.add(chosen[0])
-        # The first bound is infinite.
-        nearest.refresh()
-    while len(chosen) < batch_size:
+
+    def largest(nearest: Nearest) -> tuple[int, Tensor] | None:
         found = values(nearest)
         index = lowest_best(found)
-        gain = float(found[index])
-        if not gain > 0:
-            break
-        if nearest.at(index) < gain:
+        return (index, found[index]) if found[index] > 0 else None
+
+    return _spread(points, batch_size, train, largest)
+
+
+def _spread(
+    points: Points, batch_size: int, train: Points | None,
+    pick: Callable[[Nearest], tuple[int, Tensor] | None], start: int | None = None,
+) -> Selection:  # fmt: skip
+    """The examples that are picked, each with the distance that it must have."""
+    nearest = Nearest(points, train)
+    if train is None:
+        start = lowest_best(points.norms) if start is None else start
+        nearest.take(start, float(points.norms[start]))
+        # The first bound is infinite.
+        nearest.refresh()
+    while len(nearest.chosen) < batch_size and (found := pick(nearest)):
+        index, least = found
+        apart = nearest.at(index)
+        if apart > 0 and apart >= least:
+            nearest.take(index, apart)
+        else:
             nearest.refresh()
-            continue
-        chosen.append(index)
-        gains.append(gain)
-        nearest.add(index)
-    return completed(chosen, gains, batch_size, nearest.bound)
-
-
-def completed(
-    chosen: list[int],
-    gains: list[float],
-    batch_size: int,
-    like: Tensor,
-    why: str = "lie apart from the centres",
-) -> Selection:
-    """The Selection, filled with the lowest indices not chosen where it is short."""
-    notes: tuple[str, ...] = ()
-    short = batch_size - len(chosen)
-    if short:
-        notes = (
-            f"only {len(chosen)} examples {why}: the other {short} are the lowest "
-            "indices left",
-        )
-        left = torch.ones(len(like), dtype=torch.bool)
-        left[chosen] = False
-        chosen = [*chosen, *left.nonzero()[:short, 0].tolist()]
-        gains = [*gains, *[0.0] * short]
-    return Selection(
-        torch.tensor(chosen, dtype=torch.long, device=like.device),
-        torch.tensor(gains, dtype=torch.float64, device=like.device),
-        notes,
-    )
+    return completed(nearest.chosen, nearest.gains, batch_size, nearest.bound, _APART)
 
 
 def lowest_best(values: Tensor, tie: float = _TIE) -> int:

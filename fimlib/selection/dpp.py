@@ -1,15 +1,13 @@
 """k-DPP sampling: batches with p(B) proportional to det S_B (T33).
 
-BADGE's motivation: a k-DPP samples where greedy log det maximises, and k-means++
-sampling only resembles it.
+A k-DPP samples where greedy log det maximises; k-means++ sampling only resembles it.
 """
-
-from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import Tensor
+from numpy.typing import ArrayLike
+from torch import Generator, Tensor
 
 from fimlib._checks import as_tensor, check_choice, rounding, symmetric
 from fimlib.fisher.roots import FisherRoots
@@ -22,32 +20,30 @@ _NOISE = 1e-28
 
 
 def k_dpp(
-    items: Any,
-    batch_size: int,
-    generator: torch.Generator | None = None,
+    items: ArrayLike | FisherRoots, batch_size: int, generator: Generator | None = None,
     is_kernel: bool | None = None,
-) -> Selection:
-    """A batch drawn with p(B) proportional to det S_B, exactly, as a `Selection`.
+) -> Selection:  # fmt: skip
+    """Return `batch_size` items drawn with p(B) proportional to det S_B, exactly.
 
     items: gradients or features (M, D) or Fisher roots of rank 1, for which S is their
     similarity matrix R R^T; or S itself (M, M), with `is_kernel=True`. Works in the
     smaller of M and D; no index comes twice. `gains` are the increments of log det S_B
-    in the order drawn, in nats: they sum to log det S_B, without a 1/2.
-
-    Raises ValueError for a batch above the numerical rank (past which every det S_B is
-    zero), roots of a higher rank, an S that is not positive semi-definite, and a square
-    symmetric array without `is_kernel`, which may be meant either way. Source: Kulesza
+    in the order drawn, in nats: they sum to log det S_B, without a 1/2. Source: Kulesza
     & Taskar 2012, arXiv:1207.6083, section 5.2 (k-DPPs: 2011).
 
-    >>> draw = torch.Generator().manual_seed(0)
-    >>> sorted(k_dpp([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]], 2, draw).indices.tolist())
-    [1, 2]
+    Raises:
+        ValueError: a batch above the numerical rank (past which every det S_B is zero),
+            roots of a higher rank, an S that is not positive semi-definite, a square
+            symmetric array without `is_kernel`, which may be meant either way.
+
+    >>> k_dpp([[2.0, 0.0], [0.0, 0.0], [0.0, 2.0]], 2).gains
+    tensor([1.3863, 1.3863], dtype=torch.float64)
     """
     check_choice(is_kernel, "is_kernel", (None, True, False))
+    kernel = _checked(items, is_kernel)
+    batch_size = checked_batch_size(batch_size, len(kernel), "items")
     eps = rounding(items, "items") if is_kernel else EPS
-    items = _checked(items, is_kernel)
-    batch_size = checked_batch_size(batch_size, len(items), "items")
-    vectors, singular = _decomposition(items, eps)
+    vectors, singular = _decomposition(kernel, eps)
     if batch_size > len(singular):
         raise ValueError(
             f"batch_size must be at most the numerical rank {len(singular)} of the "
@@ -103,40 +99,35 @@ def _decomposition(items: Any, eps: float) -> tuple[Tensor, Tensor]:
 
 
 def _choose_eigenvectors(
-    log_values: Tensor, count: int, generator: torch.Generator | None
+    log_values: Tensor, count: int, generator: Generator | None
 ) -> list[int]:
-    """Indices of `count` eigenvectors, with p proportional to the eigenvalues' product.
-
-    The elementary symmetric polynomials e_l of the first j eigenvalues are kept as
-    logs: no spectrum overflows, and all their terms are positive.
-    """
+    """`count` eigenvectors, with p proportional to the product of their eigenvalues."""
     log_values = log_values.cpu()
     size = len(log_values)
-    # Row j holds log e_0 .. log e_count of the first j eigenvalues.
+    # Row j holds the logs of the elementary symmetric polynomials e_0 .. e_count of the
+    # first j eigenvalues: no spectrum overflows, and all their terms are positive.
     table = torch.full((size + 1, count + 1), -torch.inf, dtype=torch.float64)
     table[:, 0] = 0.0
     for j in range(size):
         table[j + 1, 1:] = torch.logaddexp(table[j, 1:], log_values[j] + table[j, :-1])
     draws = _uniform(size, generator)
-    chosen, left = [], count
+    chosen: list[int] = []
     for j in reversed(range(size)):
+        left = count - len(chosen)
         if not left:
             break
         # An eigenvalue that is needed to reach `count` has probability 1 here.
         log_share = log_values[j] + table[j, left - 1] - table[j + 1, left]
         if draws[j] < log_share.exp():
             chosen.append(j)
-            left -= 1
     return chosen
 
 
-def _sample_projection(vectors: Tensor, generator: torch.Generator | None) -> Tensor:
-    """A draw of k items from the DPP of the projection V V^T, V (M, k) orthonormal.
-
-    Each item is drawn by its squared length beyond the span of those before it, which
-    is then taken out of all rows.
-    """
-    rest = vectors.clone()
+def _sample_projection(vectors: Tensor, generator: Generator | None) -> Tensor:
+    """A draw of k items from the DPP of the projection V V^T, V (M, k) orthonormal."""
+    # What is left of all rows beyond the span of the items before, by whose squared
+    # length each is drawn.
+    rest = vectors
     indices: list[int] = []
     for _ in range(vectors.shape[1]):
         squares = rest.square().sum(1)
@@ -154,7 +145,7 @@ def _sample_projection(vectors: Tensor, generator: torch.Generator | None) -> Te
     return torch.tensor(indices, device=vectors.device)
 
 
-def _uniform(count: int, generator: torch.Generator | None) -> Tensor:
+def _uniform(count: int, generator: Generator | None) -> Tensor:
     device = "cpu" if generator is None else generator.device
     draws = torch.rand(count, generator=generator, dtype=torch.float64, device=device)
     return draws.cpu()

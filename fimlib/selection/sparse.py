@@ -1,32 +1,25 @@
 """Frank-Wolfe: a batch whose weighted sum stands for that of the pool."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import torch
 
-from fimlib.selection.distances import completed, lowest_best, points_of
-from fimlib.selection.result import Selection, checked_batch_size
+from fimlib.selection.distances import Features, lowest_best, points_of
+from fimlib.selection.result import FEW, Selection, checked_batch_size, completed
 
 
 def frank_wolfe(
-    features: Any, batch_size: int, dtype: torch.dtype = torch.float64
+    features: Features, batch_size: int, dtype: torch.dtype = torch.float64
 ) -> Selection:
-    """A batch by ACS-FW, a sparse approximation of the pool (Pinsler et al. 2019).
+    """Return `batch_size` of the features g_i (M, d) by ACS-FW (arXiv:1908.02144).
 
-    features: (M, d), or Fisher roots of rank 1. The sum of all g_i is approximated in
-    the polytope of the vertices ``s g_i / |g_i|``, ``s = sum |g_j|``: each step chooses
-    the vertex most along what is left, and moves towards it by exact line search
-    (arXiv:1908.02144, algorithm 1). An example is chosen once, as in bmdal-reg, so
-    that K steps give K examples. Ties go to the lowest index. Examples with g_i = 0 are
-    no vertices: they come last, and once nothing but rounding is left of the sum the
-    others too, by index (`notes` says so). gains: by how much each step lowers the
-    squared length of what is left. Raises ValueError for wrong shapes, non-finite
-    values, roots of a higher rank and a batch_size outside 1..M.
+    Their sum is approximated in the polytope of ``s g_i / |g_i|``, ``s = sum |g_j|``: a
+    step chooses the vertex most along what is left, once as in bmdal-reg, and moves
+    towards it by exact line search (algorithm 1). gains: what each takes off the
+    squared length of what is left. Ties go to the lowest index; those with g_i = 0 come
+    last, or once only rounding is left all others (see `notes`). Errors as in
+    `k_means_pp`.
 
-    >>> frank_wolfe([[1.0, 0.0], [0.0, 0.0], [0.0, 3.0]], 2).indices.tolist()
-    [2, 0]
+    >>> frank_wolfe([[1.0, 0.0], [0.0, 3.0], [0.0, 0.0]], 2).indices.tolist()
+    [1, 0]
     """
     points = points_of(features, "features", dtype)
     batch_size = checked_batch_size(batch_size, len(points), "features")
@@ -53,4 +46,4 @@ def frank_wolfe(
         chosen.append(index)
         gains.append(float(share * along))
         closed[index] = True
-    return completed(chosen, gains, batch_size, norms, why)
+    return completed(chosen, gains, batch_size, norms, FEW.format(why))

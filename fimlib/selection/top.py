@@ -1,79 +1,65 @@
 """The examples with the largest scores, and the same with noise on the scores."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from fimlib._checks import as_tensor, check_choice, positive_float
 from fimlib.selection.result import Selection, checked_batch_size
 
 
-def top_k(scores: Any, batch_size: int) -> Selection:
-    """The `batch_size` largest of the scores (M,), ties to the lowest index.
+def top_k(scores: ArrayLike, batch_size: int) -> Selection:
+    """Return the `batch_size` largest of the scores (M,), which are the gains.
 
-    Gains are the scores. It ignores redundancy: joint information is at most their
-    sum (T25). Raises ValueError for scores that are not finite and for a batch larger
-    than the pool.
+    Ties go to the lowest index. It ignores redundancy: joint information is at most the
+    sum (T25). ValueErrors: scores that are not finite, a batch larger than the pool.
 
-    >>> top_k([0.1, 0.9, 0.5], 2).indices.tolist()
+    >>> top_k([0.5, 2.0, 1.0], 2).indices.tolist()
     [1, 2]
     """
-    scores = as_tensor(scores, "scores", ("M",))
-    batch_size = checked_batch_size(batch_size, len(scores))
-    return _selected(scores, scores.sort(descending=True, stable=True)[1], batch_size)
+    values: Tensor = as_tensor(scores, "scores", ("M",))
+    batch_size = checked_batch_size(batch_size, len(values))
+    gains, indices = values.sort(descending=True, stable=True)
+    return Selection(indices[:batch_size], gains[:batch_size].clone())
 
 
 def stochastic_top_k(
-    scores: Any,
-    batch_size: int,
-    kind: str = "power",
-    coldness: float = 1.0,
+    scores: ArrayLike, batch_size: int, kind: str = "power", coldness: float = 1.0,
     generator: torch.Generator | None = None,
-) -> Selection:
-    """A batch drawn without replacement in proportion to what the scores (M,) say.
+) -> Selection:  # fmt: skip
+    """Return `batch_size` examples drawn without replacement by their scores s (M,).
 
-    kind: "power", probabilities s^b of scores that are not negative; "softmax",
-    exp(b s); "softrank", (rank of s)^-b with rank 1 for the largest; b is `coldness`.
-    Examples of score zero come after all others under "power", in uniform order. By
-    adding Gumbel noise to the log-probabilities and taking the largest; gains are the
-    scores. Raises ValueError for scores that are not finite, negative ones under
-    "power", a batch larger than the pool and b <= 0. Kirsch et al. 2023, "Stochastic
-    Batch Acquisition", arXiv:2106.12059.
+    In proportion, with `coldness` b, to s^b for kind "power" (score 0 comes last, in
+    uniform order), exp(b s) for "softmax", (rank of s)^-b for "softrank": the largest
+    of log-probabilities plus Gumbel noise. Gains are the scores. arXiv:2106.12059.
 
-    >>> draw = torch.Generator().manual_seed(0)
-    >>> stochastic_top_k([0.0, 1.0], 2, generator=draw).indices.tolist()
-    [1, 0]
+    Raises:
+        ValueError: as `top_k`, negative scores under "power", another kind, b <= 0.
+
+    >>> draws = torch.Generator().manual_seed(0)
+    >>> stochastic_top_k([0.0, 9.0, 0.0], 1, generator=draws).indices.tolist()
+    [1]
     """
-    scores = as_tensor(scores, "scores", ("M",))
-    batch_size = checked_batch_size(batch_size, len(scores))
+    values: Tensor = as_tensor(scores, "scores", ("M",))
+    batch_size = checked_batch_size(batch_size, len(values))
     check_choice(kind, "kind", ("power", "softmax", "softrank"))
     coldness = positive_float(coldness, "coldness")
-    if kind == "power" and scores.min() < 0:
+    if kind == "power" and values.min() < 0:
         raise ValueError(
             'scores must not be negative for kind "power", got a smallest of '
-            f"{float(scores.min()):.6g}"
+            f"{float(values.min()):.6g}"
         )
-    noise = -torch.empty_like(scores).exponential_(generator=generator).log()
+    noise = -torch.empty_like(values).exponential_(generator=generator).log()
+    weights = values
     if kind == "power":
-        keys = coldness * scores.log() + noise
-        zero = scores == 0
-        # Ordered first, so that the stable sort of the keys -inf keeps their order.
-        order = torch.where(zero, noise, 0.0).sort(descending=True)[1]
-        keys = keys.masked_fill(zero, -torch.inf)[order]
-        order = order[keys.sort(descending=True, stable=True)[1]]
-    elif kind == "softmax":
-        order = (coldness * scores + noise).sort(descending=True)[1]
-    else:
-        ranks = torch.empty_like(scores)
-        first = scores.sort(descending=True, stable=True)[1]
-        ranks[first] = torch.arange(1, len(scores) + 1).to(scores)
-        order = (noise - coldness * ranks.log()).sort(descending=True)[1]
-    return _selected(scores, order, batch_size)
-
-
-def _selected(scores: Tensor, order: Tensor, batch_size: int) -> Selection:
+        weights = torch.where(values > 0, values, 1.0).log()
+    elif kind == "softrank":
+        first = values.sort(descending=True, stable=True)[1]
+        weights = torch.empty_like(values)
+        weights[first] = -torch.arange(1, len(values) + 1).to(values).log()
+    order = (coldness * weights + noise).sort(descending=True)[1]
+    if kind == "power":
+        # Those of score 0 have noise alone, and come last in its order.
+        order = order[(values[order] == 0).byte().sort(stable=True)[1]]
     indices = order[:batch_size]
-    return Selection(indices, scores[indices].clone())
+    return Selection(indices, values[indices])

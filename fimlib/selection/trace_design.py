@@ -1,7 +1,5 @@
 """BAIT: a batch that lowers tr(F_U M^{-1}) greedily, forward and then back (T28)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -10,8 +8,8 @@ from fimlib._checks import check_choice, positive_int
 from fimlib.fisher.roots import FisherRoots
 from fimlib.linalg import EPS
 from fimlib.posterior.gaussian import GaussianPosterior
-from fimlib.selection.distances import completed, lowest_best
-from fimlib.selection.result import Selection, check_roots, checked_batch_size
+from fimlib.selection.distances import lowest_best
+from fimlib.selection.result import FEW, Selection, checked_pool, completed
 
 # Rounding of a gain, relative to it, that asks for a fresh start.
 _LOST = 1e-9
@@ -19,46 +17,33 @@ _LOST = 1e-9
 _PIVOTS = 1e-6
 # Numbers that the blocks of a chunk may hold, so that they stay in the cache.
 _CACHED = 2**17
+_LOWER = FEW.format("lower the trace by more than rounding")
 
 
 def bait(
-    roots: FisherRoots,
-    eval_roots: FisherRoots,
-    post: GaussianPosterior,
-    batch_size: int,
-    oversample: int = 2,
-    weights: str = "bayes",
-) -> Selection:
-    """A batch by BAIT (Ash et al. 2021, arXiv:2106.09675): least tr(F_U M^{-1}).
+    roots: FisherRoots, eval_roots: FisherRoots, post: GaussianPosterior,
+    batch_size: int, oversample: int = 2, weights: str = "bayes",
+) -> Selection:  # fmt: skip
+    """Return the batch of least tr(F_U M^{-1}) by BAIT (arXiv:2106.09675).
 
-    F_U is the mean of the eval_roots' Fisher information (in the paper those of the
-    pool and the labelled examples), M the precision once the batch is labelled.
-    `oversample` K examples are chosen greedily, then all but K of them are dropped
-    greedily, each time the one that raises the trace least.
-    weights: "bayes", M = P + sum of F_i with the posterior's P; or "official", as in
-    the authors' code, M = prior + (sum of the N training F_i + K sum of F_i) / (N + K).
-    The criterion is not submodular (T25). It depends on the prior precision, which is
-    the posterior's here.
-
-    indices: in the order of choice. gains: half the decrease of the trace in nats, as
-    the examples are added in this order (EPIG's trace form, T28), so that they sum to
+    F_U is the mean Fisher information of eval_roots (N, r', D) (in the paper those of
+    the pool and the labelled examples), M the precision once the batch is labelled.
+    `oversample` K of the roots (M, r, D), with K the batch_size, are chosen greedily,
+    then all but K dropped greedily. weights: "bayes", M = P + sum of F_i with P of
+    `post`; or "official", as in the authors' code, M = prior + (sum of the N training
+    F_i + K sum of F_i) / (N + K). Not submodular (T25). gains: half the decrease of the
+    trace in nats, in the order of choice (EPIG's trace form, T28), which sum to
     1/2 [tr(F_U M_0^{-1}) - tr(F_U M^{-1})]. Ties go to the lowest index; of tied ones
     that chosen last is dropped. Where no example lowers the trace by more than
-    rounding, the lowest indices follow, and `notes` says so.
-
-    Raises ValueError for empty roots, other numbers of parameters or more than 20,000
-    of them, a batch_size outside 1..M, and "official" weights for a posterior that is
-    an approximation.
+    rounding, the lowest indices follow, and `notes` says so. ValueErrors: empty roots,
+    other numbers of parameters or above 20,000, a batch_size outside 1..M, "official"
+    weights for a posterior that is an approximation.
 
     >>> pool = FisherRoots.from_dense([[1.0, 0.0], [0.0, 1.0]])
-    >>> asked = FisherRoots.from_dense([[0.0, 1.0]])
-    >>> found = bait(pool, asked, GaussianPosterior.isotropic(2, 1.0), 1)
-    >>> found.indices.tolist(), round(float(found.gains), 9)
-    ([1], 0.25)
+    >>> bait(pool, pool[[1]], GaussianPosterior.isotropic(2, 1.0), 1).gains
+    tensor([0.2500], dtype=torch.float64)
     """
-    check_roots(roots, "roots", post)
-    check_roots(eval_roots, "eval_roots", post)
-    batch_size = checked_batch_size(batch_size, len(roots))
+    batch_size = checked_pool(roots, post, batch_size, eval_roots=eval_roots)
     count = min(positive_int(oversample, "oversample") * batch_size, len(roots))
     check_choice(weights, "weights", ("bayes", "official"))
     weight = 1.0
@@ -73,13 +58,30 @@ def bait(
         chosen = _backward(roots, design, chosen, batch_size)
         design.start()
         gains = _gains(roots[chosen], design)
-    like = design.evals.new_empty(len(roots))
-    why = "lower the trace by more than rounding"
-    return completed(chosen, gains, batch_size, like, why)
+    return completed(chosen, gains, batch_size, design.evals, _LOWER)
+
+
+def _official(
+    post: GaussianPosterior, batch_size: int
+) -> tuple[GaussianPosterior, float]:
+    """The posterior with training weights 1 / (N + K); the weight K / (N + K)."""
+    if post.approximation is not None:
+        raise ValueError(
+            'weights must be "bayes" for a posterior that is an approximation, got '
+            f'"official" for the {post.approximation} one'
+        )
+    total = sum(len(part) for part in post.train_roots) + batch_size
+    train = [part.reweighted(1 / total) for part in post.train_roots]
+    post = GaussianPosterior(post.num_parameters, post.prior_precision, train)
+    return post, batch_size / total
 
 
 class Design:
-    """S = M^{-1} and A = S F_U S, as `both` (2, D, D), while examples come and go."""
+    """S = M^{-1} and A = S F_U S, as `both` (2, D, D), while examples come and go.
+
+    A move leaves `rounding`, about the error of its gain by numbers up to `scale`, and
+    `lost`: that it matters, and that a fresh start would lessen it.
+    """
 
     def __init__(
         self, post: GaussianPosterior, eval_roots: FisherRoots, device: torch.device
@@ -99,14 +101,11 @@ class Design:
         self.scale, self.moved = float(self.both[1].diagonal().max()), False
 
     def move(self, root: FisherRoots, sign: float = 1.0) -> tuple[float, Tensor | None]:
-        """Add one example's F = V^T V to M, or for sign -1 take it away (Woodbury).
+        """Return half the trace's decrease as M gains sign V^T V of a root V (1, r, D).
 
-        Returns half the decrease of the trace, and X over Y (2r, D) such that S loses
-        sign X^T X, and A loses sign (X^T Y + Y^T X). Afterwards `rounding` is about
-        the error of the decrease, since A was computed from numbers up to `scale`;
-        `lost` says that it matters, and that a fresh start would lessen it. Nothing
-        is moved, and None returned for X and Y, where rounding has made I + sign
-        V S V^T indefinite.
+        And, by Woodbury, X over Y (2r, D) such that S loses sign X^T X, and A loses
+        sign (X^T Y + Y^T X). Where rounding has made I + sign V S V^T indefinite,
+        nothing is moved, and None is returned.
         """
         rows = root.rows()
         x, y = (root.times(one)[0] for one in self.both)
@@ -145,16 +144,11 @@ class Blocks:
     """G_i = R_i S R_i^T and H_i = R_i A R_i^T (M, r, r) of all examples."""
 
     def __init__(self, roots: FisherRoots, design: Design) -> None:
-        self.roots = roots
-        self.start(design)
-
-    def start(self, design: Design) -> None:
-        """Compute all blocks from S and A."""
-        self.gram = self.roots.gram_of_symmetric(design.both[0])
-        self.target = self.roots.gram_of_symmetric(design.both[1])
+        self.roots, self.design = roots, design
+        self.gram, self.target = (roots.gram_of_symmetric(one) for one in design.both)
 
     def traces(self, sign: float = 1.0, thin: Tensor | None = None) -> Tensor:
-        """tr(H_i (I + sign G_i)^{-1}), (M,): what adding or dropping i changes.
+        """Return tr(H_i (I + sign G_i)^{-1}), (M,): what adding or dropping i changes.
 
         thin: first follow the move of the design that returned it. Blocks that rounding
         has left without an inverse give NaN.
@@ -167,8 +161,8 @@ class Blocks:
         for start in range(0, len(self.roots), step):
             few = slice(start, start + step)
             gram, target = self.gram[few], self.target[few]
-            if product is not None and thin is not None:
-                x, y = product(few).split(len(thin) // 2, 2)
+            if product is not None:
+                x, y = product(few).chunk(2, 2)
                 gram.baddbmm_(x, x.mT, alpha=-sign)
                 cross = x @ y.mT
                 target.sub_(cross + cross.mT, alpha=sign)
@@ -179,30 +173,15 @@ class Blocks:
         return found
 
 
-def _official(
-    post: GaussianPosterior, batch_size: int
-) -> tuple[GaussianPosterior, float]:
-    """The posterior with training weights 1 / (N + K); the weight K / (N + K)."""
-    if post.approximation is not None:
-        raise ValueError(
-            'weights must be "bayes" for a posterior that is an approximation, got '
-            f'"official" for the {post.approximation} one'
-        )
-    total = sum(len(part) for part in post.train_roots) + batch_size
-    train = [part.reweighted(1 / total) for part in post.train_roots]
-    post = GaussianPosterior(post.num_parameters, post.prior_precision, train)
-    return post, batch_size / total
-
-
 def _forward(
     roots: FisherRoots, design: Design, count: int
 ) -> tuple[list[int], list[float]]:
     """The first `count` greedy choices, or as many as lower the trace, and gains."""
     chosen: list[int] = []
     gains: list[float] = []
-    blocks = Blocks(roots, design)
-    scores = blocks.traces()
+    blocks, thin = Blocks(roots, design), None
     while len(chosen) < count:
+        scores = blocks.traces(thin=thin)
         lost = design.moved and bool(scores.isnan().any())
         if not lost:
             scores[chosen] = -torch.inf
@@ -213,15 +192,12 @@ def _forward(
             lost = stale and design.lost
         if lost:
             design.start(roots[chosen].rows())
-            blocks.start(design)
-            scores = blocks.traces()
+            blocks, thin = Blocks(roots, design), None
             continue
         if not gain > design.rounding:
             break
         chosen.append(index)
         gains.append(gain)
-        if len(chosen) < count:
-            scores = blocks.traces(thin=thin)
     return chosen, gains
 
 
@@ -243,15 +219,14 @@ def _backward(
     """The `batch_size` of the chosen that are left when the others are dropped."""
     roots, left = roots[chosen], list(range(len(chosen)))
     design.start(roots.rows())
-    blocks = Blocks(roots, design)
-    costs = blocks.traces(-1.0)
+    blocks, thin = Blocks(roots, design), None
     while len(left) > batch_size:
+        costs = blocks.traces(-1.0, thin)
         # Nothing is left of M without an example whose block has no inverse: it stays.
         open_costs = costs[left].nan_to_num(torch.finfo(costs.dtype).max / 2)
         last = len(left) - 1 - lowest_best(-open_costs.flip(0))
         _, thin = design.move(roots[[left.pop(last)]], -1.0)
         if thin is None:
             design.start(roots[left].rows())
-            blocks.start(design)
-        costs = blocks.traces(-1.0, thin)
+            blocks = Blocks(roots, design)
     return [chosen[position] for position in left]

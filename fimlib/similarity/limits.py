@@ -74,11 +74,12 @@ def log_det_mi_limit(a: Any, e: Any) -> MutualInformationLimit:
 
 
 def eig_small_prior(S: Any, prior_precision: float, order: int = 1) -> Tensor:
-    """Return EIG for a small lambda = `prior_precision` from S (n, n), () in nats (T32).
+    """Return the EIG () in nats for a small prior precision from S (n, n) (T32).
 
-    -(r/2) log lambda + 1/2 sum_i log s_i + (lambda/2) sum_i 1/s_i - ..., with s_i the r
-    eigenvalues of S that are not zero: 1/2 log det(I + S / lambda) but for what `order`
-    leaves out, terms from (lambda / s_i)^(order + 1) on. Order 0 is the talk's
+    With lambda = `prior_precision` and s_i the r eigenvalues of S that are not zero:
+    -(r/2) log lambda + 1/2 sum_i log s_i + (lambda/2) sum_i 1/s_i - ..., which is
+    1/2 log det(I + S / lambda) but for what `order` leaves out, terms from
+    (lambda / s_i)^(order + 1) on. Order 0 is the talk's
     1/2 log det S with the diverging term that it needs. Raises ValueError for lambda
     <= 0, an order below 0, and an S that is not positive semi-definite.
 

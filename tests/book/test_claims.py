@@ -9,8 +9,11 @@ import pytest
 from companion import claims, proof
 from companion.evidence.draws import gap, worst
 from companion.evidence.ledger import CONDITIONS, CORRECTED, HOLDS
+from companion.proof.formula import Formula
+from companion.proof.mutants import machine_made, refuted
 from companion.proof.page import derivation_markdown
 from companion.proof.rules import Rule
+from companion.proof.steps import proves
 from fimlib.blr import BayesianLinearRegression
 
 CLAIMS = claims.all_claims()
@@ -99,7 +102,19 @@ def test_what_was_not_compared_does_not_hold(residuals):
     assert gap([], []) == gap([np.nan], [np.nan]) == np.inf
 
 
-# --- broken functions --------------------------------------------------------------
+# --- broken lines and functions --------------------------------------------------
+
+
+@pytest.mark.parametrize("id", CLAIMS)
+def test_no_reason_proves_a_wrong_line(id, decided):
+    """Whatever random instances say: the exact procedure alone must refuse it."""
+    for number, (step, outcome) in enumerate(decided(id).steps, 1):
+        if not outcome.ok or not isinstance(step.lhs, Formula):
+            continue
+        rng = proof.generator(f"{id} wrong line {number}")
+        for mutant in machine_made(step, number, rng):
+            if proves(mutant.wrong):
+                assert not refuted(mutant.wrong, rng), (number, mutant.name)
 
 
 def reaches_the_library(function, seen):

@@ -414,3 +414,24 @@ def test_failures_show_in_the_rendered_table():
     text = derivation_markdown(run(Derivation(steps), "t"))
     assert "✗" in text
     assert "✓" not in text
+
+
+# --- updates of rank one ---------------------------------------------------------
+
+UPDATED = (P + x * x.T / s).I
+BEFORE, ALONG = y.T * P.I * y, y.T * P.I * x
+
+
+@pytest.mark.parametrize("sign", [-1, 1, 7])
+def test_a_quadratic_form_of_an_update_is_no_other_number(sign):
+    """Its value and that before are related; no vector may vanish for it."""
+    rhs = BEFORE + sign * ALONG * ALONG / (s + x.T * P.I * x)
+    line = statement(y.T * UPDATED * y, "=", rhs)
+    assert line._prove() == (sign == -1)
+    assert decide(line).refuted == (sign != -1)
+
+
+def test_a_trace_of_an_update():
+    rhs = Tr(P.I) - x.T * P.I * P.I * x / (s + x.T * P.I * x)
+    assert decide(statement(Tr(UPDATED), "=", rhs)).ok
+    assert not statement(Tr(UPDATED), "=", Tr(P.I))._prove()
