@@ -27,8 +27,10 @@ from fimlib.fisher import (
     NetworkRoots,
     last_layer_roots,
     network_roots,
+    observed,
     observed_information,
 )
+from fimlib.fisher.batch import Batch
 from fimlib.fisher.network import Network
 
 
@@ -50,10 +52,10 @@ def test_exact_roots_are_the_jacobian_around_the_curvature(name):
 def test_ordinary_modules_are_mapped_not_looped(name):
     model, inputs = models()[name]
     network = Network(model, torch.float64)
-    outputs = network.outputs(inputs)
-    network.rows(inputs, outputs[:, :, None])
-    network.residual(inputs, outputs)
-    assert network._by_vmap == {"rows": True, "residual": True}
+    batch = network.prepared(Batch(inputs))
+    outputs = network.outputs(batch)
+    assert network._mapped_rows(batch, outputs[:, :, None]) is not None
+    assert observed._mapped_residual(network, batch, outputs) is not None
 
 
 def test_the_last_layer_is_a_block_of_the_network():

@@ -1,6 +1,7 @@
 """Models and arguments that network roots refuse, and with which reason."""
 
 import math
+import queue
 
 import pytest
 import torch
@@ -49,14 +50,9 @@ class Wrong(Centred):
 
 
 class Uncopyable(Centred):
-    def forward(self, x):
-        self.last = self.layer(x)
-        return self.last
-
-
-def used(model):
-    model(normal(2, WIDTH).float())
-    return model
+    def __init__(self):
+        super().__init__()
+        self.queue = queue.Queue()
 
 
 @pytest.mark.parametrize(
@@ -81,9 +77,9 @@ def used(model):
         (Wrong(lambda x: (x, x)), r"model must return a tensor \(M, C\), got tuple"),
         (
             Wrong(lambda x: x[:, 0]),
-            r"model must return outputs \(M, C\) with M = 5, got \(5,\)",
+            r"model must return outputs \(M, C\) with M = 7, got \(7,\)",
         ),
-        (Wrong(lambda x: x[:1]), r"outputs \(M, C\) with M = 5, got \(1, 4\)"),
+        (Wrong(lambda x: x[:1]), r"outputs \(M, C\) with M = 7, got \(1, 4\)"),
         (Wrong(lambda x: x[:, :1]), "outputs must have at least 2 columns"),
         (
             Wrong(lambda x: x.argmax(1)[:, None]),
@@ -95,7 +91,7 @@ def used(model):
             nn.Sequential(nn.LayerNorm(WIDTH), Wrong(lambda x: x.detach())),
             "got some without a gradient",
         ),
-        (used(Uncopyable()), "model must be copyable by copy.deepcopy"),
+        (Uncopyable(), "model must be copyable by copy.deepcopy"),
         (nn.Linear(WIDTH + 1, CLASSES), r"inputs must be what the model takes, got"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
@@ -105,10 +101,14 @@ def test_bad_models_are_refused_with_the_reason(model, message):
         network_roots(model, normal(COUNT, WIDTH))
 
 
-def test_a_single_example_shows_batch_statistics_too():
-    with pytest.raises(ValueError, match="model must treat each example alone"):
-        network_roots(Centred(), normal(1, WIDTH))
+def test_a_single_example_is_compared_with_itself_repeated():
+    """No input but the given ones is tried: one example has no other to depend on."""
+    for model in (Cumulative(), Noisy()):
+        with pytest.raises(ValueError, match="model must treat each example alone"):
+            network_roots(model, normal(1, WIDTH))
     assert len(network_roots(mlp(), normal(1, WIDTH))) == 1
+    rows = network_roots(Centred(), normal(1, WIDTH)).dense()
+    assert (rows[..., :-CLASSES] == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_any_reiterable_gives_the_same_roots():
     for loader in (
         [inputs],
         [inputs[:1], inputs[1:]],
-        [(inputs[:5], LABELS[:5], "more"), (inputs[5:], LABELS[5:], "more")],
+        [(inputs[:5], LABELS[:5]), (inputs[5:], LABELS[5:])],
         [inputs[:5].numpy(), inputs[5:].numpy()],
         DataLoader(Stream(), batch_size=2),
         loader_of(inputs, batch_size=5),
@@ -307,7 +307,7 @@ INPUTS = normal(COUNT, WIDTH)
             "loader must be re-iterable, got a generator, which can be passed",
         ),
         ({"loader": iter([INPUTS])}, "loader must be re-iterable, got a list_iterator"),
-        ({"loader": 3}, "loader must be re-iterable, got a int"),
+        ({"loader": 3}, "loader must be an iterable of batches, got a int"),
         (
             {"loader": loader_of(INPUTS, shuffle=True)},
             "loader must not shuffle, got a RandomSampler: score i is that of",
@@ -318,15 +318,18 @@ INPUTS = normal(COUNT, WIDTH)
         ),
         (
             {"loader": DataLoader(Augmented(INPUTS), 3)},
-            "loader must give the same batches in every pass, got another first batch",
+            "loader must give the same batches in every pass, got others the second",
         ),
         ({"loader": []}, "loader must hold at least one example, got 0"),
         ({"loader": [INPUTS[:0]]}, "loader must hold at least one example, got 0"),
         (
             {"loader": [{"x": INPUTS}]},
-            r"loader must yield inputs, or tuples .* got dict",
+            "inputs must be what the model takes, got torch.float64 of shape",
         ),
-        ({"loader": [torch.tensor(1.0)]}, r"must yield inputs \(m, ...\), got shape"),
+        (
+            {"loader": [torch.tensor(1.0)]},
+            r"loader must have shape \(M, ...\), got \(\)",
+        ),
         (
             {"loader": [INPUTS], "estimator": "empirical"},
             r"loader must yield \(inputs, labels\) for estimator",

@@ -2,11 +2,12 @@
 
 Every method takes z of shape (M, C), one row an example. A network's outputs are the
 natural parameters themselves for most families (logits, log rates); for `Gaussian` and
-`MultivariateGaussian` they are the mean, and for `GaussianMeanLogSd` mean and log
-standard deviation. The methods called `output_*` and `natural` say so: they take
-outputs, and differentiate by outputs. For a network with Jacobian J the Fisher
-information is J^T Lambda J with Lambda = U U^T and U = output_root(outputs), so that a
-Gaussian network has F = J^T J / s2 (T16, T17).
+`MultivariateGaussian` they are the mean, and for `GaussianMeanLogSd` and
+`GaussianMeanLogVariance` the mean and the log of what the name says. `Bernoulli` with
+C columns is a multi-label network's family: C independent labels. The methods called
+`output_*` and `natural` say so: they take outputs, and differentiate by outputs. For a
+network with Jacobian J the Fisher information is J^T Lambda J with Lambda = U U^T and
+U = output_root(outputs), so that a Gaussian network has F = J^T J / s2 (T16, T17).
 
 Labels out of the family's support, and parameters out of its domain (z < 0 for
 `Exponential`), raise a ValueError.
@@ -19,10 +20,11 @@ from fimlib.families.gaussian import (
     GaussianMeanVariance,
     MultivariateGaussian,
 )
+from fimlib.families.heteroscedastic import GaussianMeanLogVariance
 from fimlib.families.scalar import Bernoulli, Binomial, Exponential, Gaussian, Poisson
 
 __all__ = [
     "Bernoulli", "Binomial", "Categorical", "Exponential", "ExponentialFamily",
-    "Gaussian", "GaussianMeanLogSd", "GaussianMeanVariance", "MultivariateGaussian",
-    "Poisson",
+    "Gaussian", "GaussianMeanLogSd", "GaussianMeanLogVariance", "GaussianMeanVariance",
+    "MultivariateGaussian", "Poisson",
 ]  # fmt: skip

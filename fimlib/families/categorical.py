@@ -83,7 +83,8 @@ class Categorical(ExponentialFamily):
         z = parameters(z, name)
         if z.shape[1] < 2:
             raise ValueError(
-                f"{name} must have at least 2 columns, got {tuple(z.shape)}"
+                f"{name} must have at least 2 columns, got {tuple(z.shape)}: one logit "
+                "is that of family Bernoulli()"
             )
         return z
 

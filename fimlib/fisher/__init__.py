@@ -8,12 +8,14 @@ takes any of them. The observed information is indefinite, has no root, and stan
 apart.
 """
 
+from fimlib._checks import guard
 from fimlib.fisher.approximate import DiagonalRoots, Sketch
 from fimlib.fisher.kronecker import KroneckerRoots, embed
 from fimlib.fisher.last_layer import last_layer_roots
 from fimlib.fisher.layered import LayeredRoots
 from fimlib.fisher.loader import LoaderRoots, roots_from_loader
-from fimlib.fisher.network import NetworkRoots, network_roots, observed_information
+from fimlib.fisher.network import NetworkRoots, network_roots
+from fimlib.fisher.observed import observed_information
 from fimlib.fisher.roots import FisherRoots
 from fimlib.fisher.streamed import StreamedRoots
 
@@ -22,3 +24,5 @@ __all__ = [
     "NetworkRoots", "Sketch", "StreamedRoots", "embed", "last_layer_roots",
     "network_roots", "observed_information", "roots_from_loader",
 ]  # fmt: skip
+
+guard(globals())

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fimlib._checks import as_tensor, check_shape
 from fimlib.fisher.roots import FisherRoots, chunk_step, concatenated
 
 # Products of features and blocks of outputs are made in tiles: for so many columns, of
@@ -205,7 +206,9 @@ class KroneckerRoots(FisherRoots):
 
 def embed(matrix: Tensor, basis: Tensor) -> Tensor:
     """(Q (x) I) A (Q (x) I)^T: a matrix in reduced coordinates, back in all D."""
-    width = len(matrix) // basis.shape[1]
+    basis = as_tensor(basis, "basis", ("C", "k"))
+    width = len(as_tensor(matrix, "matrix", ("D", "D"))) // max(1, basis.shape[1])
+    check_shape(matrix, "matrix", (basis.shape[1] * width,) * 2)
     blocks = matrix.view(basis.shape[1], width, basis.shape[1], width)
     full = torch.einsum("ak,kiLj,bL->aibj", basis, blocks, basis)
     return full.reshape(len(basis) * width, len(basis) * width)

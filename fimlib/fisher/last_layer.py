@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fimlib._checks import as_tensor, check_choice, positive_int
-from fimlib.families import Categorical
+from fimlib.families import Categorical, ExponentialFamily
 from fimlib.fisher.kronecker import KroneckerRoots
 
 
@@ -41,9 +42,9 @@ def last_layer_roots(
     >>> roots.rank, roots.num_parameters
     (2, 9)
     """
-    family = Categorical() if family is None else family
+    family = checked_family(family)
     check_estimator(estimator, labels)
-    features = as_tensor(features, "features", ("M", "d"), dtype)
+    features = as_tensor(features, "features", ("M", "d"), dtype, copy=not bias)
     logits = as_tensor(logits, "logits", (len(features), "C"))
     factor = output_factor(family, logits, estimator, labels, num_samples, generator)
     if not bias and features.shape[1] == 0:
@@ -52,6 +53,27 @@ def last_layer_roots(
         features = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
     basis = family.output_basis(logits.shape[1], logits.device)
     return KroneckerRoots(factor.to(features), features, basis)
+
+
+def checked_family(family: Any) -> ExponentialFamily:
+    """The family, `Categorical()` for None, or a ValueError."""
+    if family is not None and not isinstance(family, ExponentialFamily):
+        raise ValueError(
+            "family must be an instance of fimlib.families, such as Bernoulli(), got "
+            f"{family!r}"
+        )
+    return Categorical() if family is None else family
+
+
+def warn_of_probabilities(logits: Tensor) -> None:
+    """Warn where logits (M, C) are all in [0, 1] and each row sums to 1."""
+    near = (logits.sum(1) - 1).abs() < 1e-5
+    if logits.shape[1] > 1 and bool(near.all()) and not (logits < 0).any():
+        warnings.warn(
+            "logits look like probabilities: their rows sum to 1; pass what comes "
+            "before the softmax, or probabilities.log()",
+            stacklevel=3,
+        )
 
 
 def check_estimator(estimator: str, labels: Any) -> None:
@@ -72,6 +94,8 @@ def output_factor(
     generator: torch.Generator | None,
 ) -> Tensor:
     """U (M, C, r) with U U^T the Fisher information of the outputs, or its estimate."""
+    if isinstance(family, Categorical):
+        warn_of_probabilities(outputs)
     if estimator == "exact":
         return family.output_root(outputs)
     if estimator == "empirical":

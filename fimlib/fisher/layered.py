@@ -102,7 +102,7 @@ class LayeredRoots(FisherRoots):
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for gradients, inputs, bias in self.layers:
             norms = _squared_norm(inputs) + bias
-            total += norms @ _squared_norm(gradients.flatten(1))
+            total += norms @ _squared_norm(gradients).sum(1)
         return total
 
     def fisher_product(self, vector: Tensor) -> Tensor:
@@ -137,79 +137,4 @@ class LayeredRoots(FisherRoots):
 
 def _squared_norm(rows: Tensor) -> Tensor:
     """Of each row, in its own dtype; their sums are taken in float64."""
-    return torch.linalg.vecdot(rows, rows).double()
-
-
-def linear_layers(model: torch.nn.Module, inputs: Tensor) -> list | None:
-    """Return the linear layers, if they hold all parameters and are called once.
-
-    None otherwise. The roots of such a model are a `LayeredRoots`, unless it uses its
-    weights in other ways too.
-    """
-    layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
-    held = [id(p) for layer in layers for p in layer.parameters()]
-    if sorted(held) != sorted(id(p) for p in model.parameters()):
-        return None
-    calls, _ = _called(model, layers, inputs)
-    if len(calls) != len(layers) or any(a.ndim != 2 for a, _ in calls.values()):
-        return None
-    return layers
-
-
-def layered_pass(
-    run: Callable, layers: list, inputs: Tensor
-) -> tuple[Tensor, Callable[[Tensor], LayeredRoots]]:
-    """Return outputs (m, C) of inputs (m, ...), and a function for their roots.
-
-    From U (m, C, r) it makes the LayeredRoots U_i^T J_i, by r backward passes.
-    """
-    with torch.enable_grad():
-        calls, outputs = _called(run, layers, inputs)
-    check_differentiable(outputs)
-    shifts = [calls[layer][1] for layer in layers]
-
-    def rows(factor: Tensor) -> LayeredRoots:
-        columns = [
-            torch.autograd.grad(
-                outputs, shifts, u, retain_graph=True, materialize_grads=True
-            )
-            for u in factor.unbind(2)
-        ]
-        gradients = (torch.stack(same, dim=1) for same in zip(*columns, strict=True))
-        found = []
-        for layer, gradient in zip(layers, gradients, strict=True):
-            values = calls[layer][0].detach()
-            found.append((gradient, values, layer.bias is not None))
-        return LayeredRoots(found)
-
-    return outputs.detach(), rows
-
-
-def check_differentiable(outputs: Tensor) -> None:
-    """Raise unless autograd knows how the outputs were made."""
-    if not outputs.requires_grad:
-        raise ValueError(
-            "model must return outputs that depend on its parameters by autograd, got "
-            "some without a gradient (detached, or made under torch.no_grad)"
-        )
-
-
-def _called(run: Callable, layers: list, inputs: Tensor) -> tuple[dict, Tensor]:
-    """Return {layer: (its inputs, a zero that was added to its outputs)}, and outputs.
-
-    A layer called again counts as none.
-    """
-    calls = {}
-
-    def catch(layer: Any, args: tuple, result: Tensor) -> Tensor:
-        shift = torch.zeros_like(result, requires_grad=True)
-        calls[layer] = (args[0], shift) if layer not in calls else None
-        return result + shift
-
-    hooks = [layer.register_forward_hook(catch) for layer in layers]
-    try:
-        outputs = run(inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {layer: call for layer, call in calls.items() if call}, outputs
+    return torch.linalg.vector_norm(rows, dim=-1).double().square()

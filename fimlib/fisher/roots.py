@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fimlib._checks import as_tensor, check_count, positive_int, symmetric
+from fimlib._checks import as_tensor, check_count, positive_int, symmetric, to_tensor
 
 # Numbers held at once by the temporaries of a chunked pass (32 MiB in float64).
 _CHUNK_NUMBERS = 2**22
@@ -47,14 +47,14 @@ class FisherRoots:
 
     @classmethod
     def from_dense(cls, array: Any, dtype: torch.dtype = torch.float64) -> FisherRoots:
-        """Return roots from an array (M, r, D), or (M, D): a gradient or feature each.
+        """Return roots from a copy of an array (M, r, D), or (M, D): a gradient each.
 
         With noise variance s2, `from_dense(x / s2**0.5)` is Bayesian linear regression.
 
         Raises:
             ValueError: other shapes and entries that are not finite.
         """
-        rows = as_tensor(array, "array", dtype=dtype)
+        rows = as_tensor(array, "array", dtype=dtype, copy=True)
         if rows.ndim == 2:
             rows = rows[:, None, :]
         if rows.ndim != 3 or 0 in rows.shape[1:]:
@@ -312,7 +312,9 @@ def in_memory(roots: FisherRoots) -> FisherRoots:
 
 
 def join(parts: list) -> FisherRoots:
-    """One or more roots of one class as one, without a copy of a single one."""
+    """One or more roots as one, without a copy of a single one."""
+    if len({type(part) for part in parts}) > 1:
+        parts = [FisherRoots(part.dense()) for part in parts]
     return parts[0] if len(parts) == 1 else parts[0].joined(parts)
 
 
@@ -325,7 +327,7 @@ def selection(indices: Any, count: int) -> Any:
     """Turn an index, slice, mask or sequence into one that keeps the example axis."""
     if isinstance(indices, slice):
         return indices
-    indices = torch.as_tensor(indices)
+    indices = to_tensor(indices, "indices")
     if indices.dtype == torch.bool:
         if tuple(indices.shape) != (count,):
             raise ValueError(
@@ -334,9 +336,11 @@ def selection(indices: Any, count: int) -> Any:
         return indices
     if indices.numel() == 0:
         return indices.long().reshape(0)
-    if indices.is_floating_point() or indices.min() < -count or indices.max() >= count:
+    real = indices.is_floating_point() or indices.is_complex()
+    places = indices.long()
+    if real or places.min() < -count or places.max() >= count:
         raise IndexError(f"indices must be integers below {count}, got {indices}")
-    return indices.reshape(-1)
+    return places.reshape(-1)
 
 
 def check_parameters(value: Any, name: str, size: int, owner: str) -> None:

@@ -13,6 +13,7 @@ All raise ValueError for no examples, another `form` and roots of another size t
 posterior's, and where dense matrices above 20,000 x 20,000 would be needed.
 """
 
+from fimlib._checks import guard
 from fimlib.information.expected import (
     batch_eig,
     eig,
@@ -36,3 +37,5 @@ __all__ = [
     "fisher_trace", "gram_matrix", "ig", "jepig", "jepig_proxy", "jpig",
     "log_det_fisher", "pig", "scores",
 ]  # fmt: skip
+
+guard(globals())

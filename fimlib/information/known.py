@@ -64,6 +64,7 @@ def pig(
     """
     if isinstance(observed, FisherRoots):
         return epig(observed, eval_roots, post, form)
+    check_choice(form, "form", ("log_det", "trace"))
     if form == "trace":
         return jpig(observed, eval_roots, post, form) / len(eval_roots)
     h, vectors, evals = _prepared(observed, eval_roots, post, form)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from fimlib._checks import as_tensor, check_count, positive_float
+from fimlib._checks import as_tensor, check_count, positive_float, to_tensor
 from fimlib.fisher.roots import BATCH, FisherRoots
 from fimlib.posterior.frame import inner_products, joint_log_det
 from fimlib.posterior.gaussian import GaussianPosterior
@@ -68,7 +68,7 @@ def fisher_product(roots: FisherRoots, vectors: ArrayLike) -> Tensor:
     [9.0, 12.0]
     """
     check_count(len(roots), "roots")
-    held = torch.as_tensor(vectors)
+    held = to_tensor(vectors, "vectors")
     shape = (roots.num_parameters, *"k"[: held.ndim - 1])
     held = as_tensor(held, "vectors", shape, roots.dtype).to(roots.device)
     columns = held.unbind(1) if held.ndim == 2 else (held,)

@@ -1,5 +1,6 @@
 """Gaussian (Laplace) posteriors by their precision P = prior + sum of F_i (T10-T12)."""
 
+from fimlib._checks import guard
 from fimlib.linalg import AccuracyWarning
 from fimlib.posterior.approximate import (
     DiagonalPosterior,
@@ -14,3 +15,5 @@ __all__ = [
     "MAX_DENSE", "AccuracyWarning", "DiagonalPosterior", "GaussianPosterior",
     "KroneckerPosterior", "SketchPosterior", "marglik_precision",
 ]  # fmt: skip
+
+guard(globals())

@@ -80,7 +80,7 @@ class GaussianPosterior:
         if getattr(prior, "ndim", 0) == 0:
             prior = positive_float(prior, "prior_precision")
         else:
-            prior = as_tensor(prior, "prior_precision", (size, size))
+            prior = as_tensor(prior, "prior_precision", (size, size), copy=True)
             linalg.cholesky(prior, "prior_precision")
         if approximation is not None:
             check_choice(approximation, "approximation", tuple(cls._approximations))

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from fimlib._checks import check_shape
+from fimlib._checks import check_shape, to_tensor
 
 # Numbers in the temporaries of a pass over a table (32 MiB in float64).
 NUMBERS = 2**22
@@ -14,6 +14,8 @@ NUMBERS = 2**22
 BLOCK = 2**18
 # Sums of float32 probabilities are off by about C eps.
 SUM_TOLERANCE = 1e-4
+# Joint labels of one example that has several.
+_MAX_JOINT = 4_096
 
 
 def checked(log_probs: ArrayLike, name: str) -> Tensor:
@@ -33,21 +35,16 @@ def checked_pair(log_probs: ArrayLike, evals: ArrayLike) -> tuple[Tensor, Tensor
 
 def as_table(log_probs: ArrayLike, name: str) -> Tensor:
     """Return `log_probs` as a floating tensor (M, L, C): no copy of a large one."""
-    try:
-        # Python numbers are float64: left alone, torch would round them to float32.
-        plain = isinstance(log_probs, list | tuple | float)
-        table = torch.as_tensor(log_probs, dtype=torch.float64 if plain else None)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"{name} must be a numeric array or tensor, got {type(log_probs).__name__}"
-        ) from error
+    table = to_tensor(log_probs, name)
     if table.is_complex():
         raise ValueError(f"{name} must be real, got dtype {table.dtype}")
     if table.device.type == "mps":
         raise ValueError(
             f"{name} is on {table.device}, which has no float64: pass CPU tensors"
         )
-    table = table.detach() if table.is_floating_point() else table.double()
+    table = table if table.is_floating_point() else table.double()
+    if table.ndim == 4 and 0 not in table.shape:
+        table = _jointly(table, name)
     check_shape(table, name, ("M", "L", "C"))
     if 0 in table.shape:
         raise ValueError(
@@ -56,9 +53,25 @@ def as_table(log_probs: ArrayLike, name: str) -> Tensor:
     return table
 
 
+def _jointly(table: Tensor, name: str) -> Tensor:
+    """(M, L, C^K) of all labels of an example from K independent ones, (M, L, K, C)."""
+    count, classes = table.shape[2:]
+    if classes**count > _MAX_JOINT:
+        raise ValueError(
+            f"{name} must have at most {_MAX_JOINT} joint labels of an example, got "
+            f"{classes}^{count}: leave labels out, or score them one at a time"
+        )
+    _check_sums(table.double().exp().sum(-1), table, name)
+    joint = table[:, :, 0].double()
+    for labels in table[:, :, 1:].double().unbind(2):
+        joint = (joint[..., None] + labels[:, :, None, :]).flatten(2)
+    return joint
+
+
 def _check_sums(sums: Tensor, part: Tensor, name: str) -> None:
     """Refuse log-probabilities whose `sums` of probabilities are not 1."""
-    if ((sums - 1).abs() <= SUM_TOLERANCE).all():
+    tolerance = max(SUM_TOLERANCE, 4 * torch.finfo(part.dtype).eps)
+    if ((sums - 1).abs() <= tolerance).all():
         return
     bad = int((part.isnan() | part.isposinf()).sum())
     if bad:
@@ -68,7 +81,8 @@ def _check_sums(sums: Tensor, part: Tensor, name: str) -> None:
         )
     raise ValueError(
         f"{name} must hold log-probabilities that sum to 1 over the last axis, got "
-        f"sums from {float(sums.min()):.6g} to {float(sums.max()):.6g}"
+        f"sums from {float(sums.min()):.6g} to {float(sums.max()):.6g}; K independent "
+        "labels are (M, L, K, C), such as log p of 0 and of 1"
     )
 
 

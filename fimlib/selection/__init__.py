@@ -3,6 +3,7 @@
 Every method returns `Selection(indices, gains)` with K indices into the pool.
 """
 
+from fimlib._checks import guard
 from fimlib.selection.distances import badge, k_means_pp, lcmd, max_dist
 from fimlib.selection.dpp import k_dpp
 from fimlib.selection.greedy import greedy_log_det
@@ -18,3 +19,5 @@ __all__ = [
     "k_dpp", "k_means_pp", "lcmd", "log_det_cg", "log_det_cmi", "log_det_mi",
     "max_dist", "stochastic_top_k", "top_k",
 ]  # fmt: skip
+
+guard(globals())

@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 
 from fimlib._checks import as_tensor, check_choice
 from fimlib.families import Categorical
+from fimlib.fisher.last_layer import warn_of_probabilities
 from fimlib.fisher.roots import FisherRoots, chunk_step
 from fimlib.selection.result import FEW, Selection, checked_batch_size, completed
 
@@ -254,6 +255,7 @@ def badge(
     phi: Tensor = as_tensor(features, "features", ("M", "d"), dtype)
     checked_batch_size(batch_size, len(phi), "features")
     outputs: Tensor = as_tensor(logits, "logits", (len(phi), "C"))
+    warn_of_probabilities(outputs)
     family = Categorical()
     residuals = family.output_gradient(outputs, family.mode(outputs)).to(phi)
     points = checked(Points(phi, residuals), "features")
@@ -292,7 +294,7 @@ def d2_sampling(
     probability s / u. The first that is refused brings all bounds up to date, so that
     the next draw is by s itself: the mixture is exactly proportional to s.
     """
-    batch_size = checked_batch_size(batch_size, len(points))
+    batch_size = checked_batch_size(batch_size, len(points), "features")
     like: dict = {"device": points.features.device, "generator": generator}
     start = None
     if train is None and first == "uniform":
@@ -317,7 +319,7 @@ def _farthest(
 ) -> Selection:  # fmt: skip
     # The largest bound that is up to date is the largest: others can only fall.
     points, train = _both(features, train_features, dtype)
-    batch_size = checked_batch_size(batch_size, len(points))
+    batch_size = checked_batch_size(batch_size, len(points), "features")
 
     def largest(nearest: Nearest) -> tuple[int, Tensor] | None:
         found = values(nearest)

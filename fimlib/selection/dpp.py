@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Generator, Tensor
 
-from fimlib._checks import as_tensor, symmetric
+from fimlib._checks import as_tensor, check_choice, rounding, symmetric
 from fimlib.fisher.roots import FisherRoots
 from fimlib.linalg import EPS
 from fimlib.posterior.frame import kernel_of
@@ -39,9 +39,11 @@ def k_dpp(
     >>> k_dpp([[2.0, 0.0], [0.0, 0.0], [0.0, 2.0]], 2).gains
     tensor([1.3863, 1.3863], dtype=torch.float64)
     """
+    check_choice(is_kernel, "is_kernel", (None, True, False))
     kernel = _checked(items, is_kernel)
     batch_size = checked_batch_size(batch_size, len(kernel), "items")
-    vectors, singular = _decomposition(kernel)
+    eps = rounding(items, "items") if is_kernel else EPS
+    vectors, singular = _decomposition(kernel, eps)
     if batch_size > len(singular):
         raise ValueError(
             f"batch_size must be at most the numerical rank {len(singular)} of the "
@@ -78,7 +80,7 @@ def _checked(items: Any, is_kernel: bool | None) -> Any:
     return items
 
 
-def _decomposition(items: Any) -> tuple[Tensor, Tensor]:
+def _decomposition(items: Any, eps: float) -> tuple[Tensor, Tensor]:
     """Orthonormal U (M, r) and s (r,) with S = U diag(s^2) U^T, of numerical rank r."""
     kernel = items if isinstance(items, Tensor) else kernel_of(items)
     if kernel is None:
@@ -86,7 +88,7 @@ def _decomposition(items: Any) -> tuple[Tensor, Tensor]:
         kept = singular > max(len(items), items.num_parameters) * EPS * singular[0]
         return left[:, kept], singular[kept]
     values, vectors = torch.linalg.eigh(kernel)
-    floor = len(kernel) * EPS * values[-1].abs()
+    floor = len(kernel) * eps * values[-1].abs()
     if values[0] < -100 * floor:
         raise ValueError(
             "items must be positive semi-definite as a similarity matrix, got a "

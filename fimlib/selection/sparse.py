@@ -22,7 +22,7 @@ def frank_wolfe(
     [1, 0]
     """
     points = points_of(features, "features", dtype)
-    batch_size = checked_batch_size(batch_size, len(points))
+    batch_size = checked_batch_size(batch_size, len(points), "features")
     norms = points.norms.sqrt()
     radius, left = norms.sum(), points.total()
     reached = torch.zeros_like(left)

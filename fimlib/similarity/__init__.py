@@ -30,6 +30,7 @@ Sources: Kothawade et al. 2021 (SIMILAR, arXiv:2107.00717); Kothawade et al. 202
 (PRISM, arXiv:2103.00128).
 """
 
+from fimlib._checks import guard
 from fimlib.similarity.kernels import similarity_matrix
 from fimlib.similarity.limits import (
     MutualInformationLimit,
@@ -46,3 +47,5 @@ __all__ = [
     "jepig_small_prior_slope", "log_det", "log_det_cg", "log_det_cmi", "log_det_mi",
     "log_det_mi_limit", "principal_angles", "similarity_matrix",
 ]  # fmt: skip
+
+guard(globals())

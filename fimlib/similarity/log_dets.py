@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fimlib import linalg
-from fimlib._checks import as_tensor, check_count, symmetric
+from fimlib._checks import as_tensor, check_count, rounding, symmetric
 from fimlib.similarity import psd
 
 
@@ -27,6 +27,7 @@ def log_det(S: Any, jitter: float = 0.0) -> Tensor:
     >>> log_det([[1.0, 1.0], [1.0, 1.0]]).item()
     -inf
     """
+    eps = rounding(S, "S")
     S = _square(S, "S")
     jitter = _not_negative(jitter, "jitter")
 
@@ -34,7 +35,7 @@ def log_det(S: Any, jitter: float = 0.0) -> Tensor:
         return 2.0 * lower.diagonal().log().sum()
 
     whole = torch.arange(len(S), device=S.device)
-    return _evaluate(S, jitter, by_factor, [(1, whole)], "S", "")
+    return _evaluate(S, jitter, by_factor, [(1, whole)], "S", "", eps)
 
 
 def log_det_cg(
@@ -51,6 +52,7 @@ def log_det_cg(
     >>> log_det_cg([[4.0]], [[2.0]], [[2.0]]).exp()
     tensor(2.0000, dtype=torch.float64)
     """
+    eps = _rounding(S_A=S_A, S_AT=S_AT, S_T=S_T)
     S_A, S_T = _square(S_A, "S_A"), _square(S_T, "S_T", empty=True)
     S_AT = as_tensor(S_AT, "S_AT", (len(S_A), len(S_T)))
     jitter, nu = _not_negative(jitter, "jitter"), _not_negative(nu, "nu")
@@ -64,7 +66,7 @@ def log_det_cg(
     whole = torch.arange(len(joint), device=joint.device)
     terms = [(1, whole), (-1, whole[:count])]
     what = f"[[S_A, nu S_AT], [nu S_TA, S_T]] with nu = {nu:g}"
-    return _evaluate(joint, jitter, by_factor, terms, what, ", or lower nu")
+    return _evaluate(joint, jitter, by_factor, terms, what, ", or lower nu", eps)
 
 
 def log_det_mi(
@@ -85,9 +87,10 @@ def log_det_mi(
     >>> log_det_mi([[4.0]], [[2.0]], [[2.0]]).exp()
     tensor(2.0000, dtype=torch.float64)
     """
+    eps = _rounding(S_A=S_A, S_AE=S_AE, S_E=S_E)
     S_A, S_E = _square(S_A, "S_A"), _square(S_E, "S_E")
     none = S_A.new_zeros(len(S_A), 0), S_E.new_zeros(len(S_E), 0), S_A.new_zeros(0, 0)
-    return _mutual(S_A, S_AE, S_E, *none, jitter, eta, 1.0)
+    return _mutual(S_A, S_AE, S_E, *none, jitter, eta, 1.0, eps)
 
 
 def log_det_cmi(
@@ -114,11 +117,12 @@ def log_det_cmi(
     >>> log_det_cmi([[4.0]], [[2.0]], [[2.0]], none, none, [[1.0]]).exp()
     tensor(2.0000, dtype=torch.float64)
     """
+    eps = _rounding(S_A=S_A, S_AE=S_AE, S_E=S_E, S_AT=S_AT, S_ET=S_ET, S_T=S_T)
     S_A, S_E = _square(S_A, "S_A"), _square(S_E, "S_E")
     S_T = _square(S_T, "S_T", empty=True)
     S_AT = as_tensor(S_AT, "S_AT", (len(S_A), len(S_T)))
     S_ET = as_tensor(S_ET, "S_ET", (len(S_E), len(S_T)))
-    return _mutual(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter, eta, nu)
+    return _mutual(S_A, S_AE, S_E, S_AT, S_ET, S_T, jitter, eta, nu, eps)
 
 
 def _mutual(
@@ -131,6 +135,7 @@ def _mutual(
     jitter: float,
     eta: float,
     nu: float,
+    eps: float,
 ) -> Tensor:
     jitter, eta = _not_negative(jitter, "jitter"), _not_negative(eta, "eta")
     nu = _not_negative(nu, "nu")
@@ -160,7 +165,7 @@ def _mutual(
     else:
         what = f"[[S_A, eta S_AE], [eta S_EA, S_E]] with eta = {eta:g}"
         advice = ", or lower eta"
-    value = _evaluate(joint, jitter, by_factor, terms, what, advice)
+    value = _evaluate(joint, jitter, by_factor, terms, what, advice, eps)
     if torch.isinf(value):
         raise ValueError(
             "jitter must be positive here, got 0: the rows of E span a direction of A"
@@ -178,6 +183,7 @@ def _evaluate(
     terms: list,
     what: str,
     advice: str,
+    eps: float,
 ) -> Tensor:
     """Return a sum of signed log-determinants of blocks of S + jitter I.
 
@@ -191,7 +197,7 @@ def _evaluate(
     if trusted and lower is not None:
         return by_factor(lower)
     try:
-        return _by_spectra(kernel, jitter, terms)
+        return _by_spectra(kernel, jitter, terms, psd.rank_floor(kernel, eps))
     except psd.IndefiniteError:
         if lower is not None:
             return by_factor(lower)
@@ -203,9 +209,8 @@ def _evaluate(
     )
 
 
-def _by_spectra(kernel: Tensor, jitter: float, terms: list) -> Tensor:
+def _by_spectra(kernel: Tensor, jitter: float, terms: list, floor: Tensor) -> Tensor:
     total, missing = kernel.new_zeros(()), 0
-    floor = psd.rank_floor(kernel)
     for sign, block in terms:
         values = psd.spectrum(kernel[block][:, block], floor)
         total = total + sign * (values + jitter).log().sum()
@@ -213,6 +218,10 @@ def _by_spectra(kernel: Tensor, jitter: float, terms: list) -> Tensor:
     if missing:
         total = total + missing * (math.log(jitter) if jitter else -math.inf)
     return total
+
+
+def _rounding(**blocks: Any) -> float:
+    return max(rounding(block, name) for name, block in blocks.items())
 
 
 def _square(matrix: Any, name: str, empty: bool = False) -> Tensor:

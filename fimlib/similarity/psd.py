@@ -35,9 +35,9 @@ def factor(kernel: Tensor, jitter: float) -> tuple[Tensor | None, bool]:
     return lower * norms[:, None], linalg.condition_number(lower) <= limit
 
 
-def rank_floor(kernel: Tensor) -> Tensor:
+def rank_floor(kernel: Tensor, eps: float = EPS) -> Tensor:
     """Below this, eigenvalues of S scaled to a unit diagonal are zero: 8 n eps |S|."""
-    return 8 * len(kernel) * EPS * _unit_diagonal(kernel)[0].abs().sum(1).max()
+    return 8 * len(kernel) * eps * _unit_diagonal(kernel)[0].abs().sum(1).max()
 
 
 def spectrum(kernel: Tensor, floor: Tensor | None = None) -> Tensor:
