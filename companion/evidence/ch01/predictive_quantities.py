@@ -129,7 +129,7 @@ def t3():
 
 
 # The labels of a set that holds the first input twice.
-REPEATED = (EVALS[0], r"\Yeval'_1")
+REPEATED = (EVALS[0], r"{\Yeval}'_1")
 
 
 def random_sets():
@@ -137,7 +137,7 @@ def random_sets():
     a, b = scalar("a"), scalar("b")
     w, v = a / (a + b), b / (a + b)  # the probabilities of two possible inputs
     first, second = EVALS[:2]
-    again = r"\Yeval'_2"
+    again = r"{\Yeval}'_2"
     twice = REPEATED
     mean = (
         w * w * MI(twice, LABEL)
