@@ -115,7 +115,7 @@ def test_the_readme_points_to_files_that_exist():
     named = re.findall(r"\]\(([^)]+)\)|\(`([^`]+)`\)|To cite: `([^`]+)`", text)
     paths = [next(filter(None, m)) for m in named]
     paths = [p for p in paths if not p.startswith("make ")]
-    assert len(paths) == 4
+    assert len(paths) == 5
     assert [p for p in paths if not (ROOT / p).exists()] == []
 
 
